@@ -1,0 +1,65 @@
+// Trace points: named places that report what happens to whoever listens, and cost one field read while nobody does.
+
+/** What a trace point reports: field names and plain values. */
+export type TraceFields = Readonly<Record<string, string | number | boolean | bigint>>;
+export type TraceListener = (name: string, fields: TraceFields) => void;
+
+const points = new Map<string, TracePoint>();
+const subscriptions = new Set<{ matches: (name: string) => boolean; listener: TraceListener }>();
+
+/**
+ * One place that can be traced. Callers guard the report, so that its fields are only made for a listener:
+ *
+ *     if (queueNotify.enabled) queueNotify.emit({ queue });
+ */
+export class TracePoint {
+  readonly name: string;
+  /** True while somebody listens to this point. */
+  enabled = false;
+  #listeners: TraceListener[] = [];
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  emit(fields: TraceFields): void {
+    for (const listener of this.#listeners) listener(this.name, fields);
+  }
+
+  /** Looks again who listens. Called by this file alone. */
+  refresh(): void {
+    this.#listeners = [];
+    for (const { matches, listener } of subscriptions) if (matches(this.name)) this.#listeners.push(listener);
+    this.enabled = this.#listeners.length > 0;
+  }
+}
+
+/** Declares the trace point `name`. Names follow QEMU's where QEMU has the point, and occur once in the program. */
+export function tracePoint(name: string): TracePoint {
+  let point = points.get(name);
+  if (point === undefined) {
+    point = new TracePoint(name);
+    points.set(name, point);
+    point.refresh();
+  }
+  return point;
+}
+
+/**
+ * Calls `listener` for every trace point whose name matches `pattern` (`*` stands for any characters), also for those
+ * declared later. The function returned ends it.
+ */
+export function subscribeTrace(pattern: string, listener: TraceListener): () => void {
+  const expression = new RegExp(`^${pattern.split("*").map(escapeRegExp).join(".*")}$`);
+  const subscription = { matches: (name: string) => expression.test(name), listener };
+  subscriptions.add(subscription);
+  for (const point of points.values()) point.refresh();
+  return () => {
+    subscriptions.delete(subscription);
+    for (const point of points.values()) point.refresh();
+  };
+}
+
+function escapeRegExp(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&");
+}
