@@ -16,6 +16,8 @@ export class IoVector {
   /** The segments are numbers `first` to `end - 1` of the two tables. */
   first = 0;
   end = 0;
+  /** The owner has taken its buffer back: see `abandon`. */
+  abandoned = false;
   offsets: Float64Array = new Float64Array(INITIAL_SEGMENTS);
   lengths: Float64Array = new Float64Array(INITIAL_SEGMENTS);
 
@@ -38,6 +40,7 @@ export class IoVector {
     this.first = 0;
     this.end = 0;
     this.byteLength = 0;
+    this.abandoned = false;
   }
 
   push(offset: number, length: number): void {
@@ -97,6 +100,18 @@ export class IoVector {
       skip = 0;
     }
     return this;
+  }
+
+  /**
+   * The owner takes its buffer back while a request still holds the vector: from now on the segments lie in bytes that
+   * nobody looks at. What has not yet been written from them must not be any more.
+   */
+  abandon(): void {
+    let longest = 0;
+    for (let i = this.first; i < this.end; i++) longest = Math.max(longest, this.lengths[i]!);
+    this.bytes = new Uint8Array(longest);
+    this.offsets.fill(0);
+    this.abandoned = true;
   }
 
   /** Copies the segments' data to `target` from `at` on. */

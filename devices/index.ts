@@ -1,0 +1,6 @@
+// The devices' public face: a virtio-mmio register bank and the block device behind it. Free of `node:`.
+
+export { VirtioBlk, type VirtioBlkOptions } from "./virtio-blk/virtio-blk.ts";
+export type { BlockTopology } from "./virtio-blk/virtio-blk-config.ts";
+export type { VirtioDevice, VirtioTransport } from "./virtio-device.ts";
+export { VirtioMmio } from "./virtio-mmio.ts";

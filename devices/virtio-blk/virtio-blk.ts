@@ -1,0 +1,186 @@
+// The block device behind a transport: its features, its configuration, and its request queue. VIRTIO 1.4 §5.2.
+
+import { assert } from "../../src/base/assert.ts";
+import { type Clock, systemClock } from "../../src/base/clock.ts";
+import type { BlockBackend } from "../../src/block/backend.ts";
+import type { AccessWidth } from "../../src/memory/bus.ts";
+import type { VirtioDevice, VirtioTransport } from "../virtio-device.ts";
+import {
+  featureSet,
+  hasFeature,
+  VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_VERSION_1,
+} from "../virtio-features.ts";
+import type { Virtqueue } from "../virtqueue/virtqueue.ts";
+import type { RequestLimits } from "./block-request.ts";
+import { RequestQueue, type RequestQueueOwner } from "./request-queue.ts";
+import { type BlockTopology, VirtioBlkConfig } from "./virtio-blk-config.ts";
+import {
+  VIRTIO_BLK_F_BLK_SIZE,
+  VIRTIO_BLK_F_CONFIG_WCE,
+  VIRTIO_BLK_F_FLUSH,
+  VIRTIO_BLK_F_RO,
+  VIRTIO_BLK_F_SEG_MAX,
+  VIRTIO_BLK_F_SIZE_MAX,
+  VIRTIO_BLK_F_TOPOLOGY,
+  VIRTIO_BLK_ID_BYTES,
+  VIRTIO_BLK_SECTOR_BYTES,
+  VIRTIO_ID_BLOCK,
+} from "./virtio-blk-constants.ts";
+
+const DEFAULT_QUEUE_SIZE = 256;
+/** The greatest data segment, and with `seg_max` the greatest request: what a turn of the event loop can bear. */
+const SIZE_MAX_BYTES = 1 << 20;
+const DEFAULT_TOPOLOGY: BlockTopology = {
+  blockSizeBytes: VIRTIO_BLK_SECTOR_BYTES,
+  physicalBlockExp: 3,
+  alignmentOffsetBlocks: 0,
+  minIoBlocks: 8,
+  optIoBlocks: 0,
+};
+
+export interface VirtioBlkOptions {
+  readonly backend: BlockBackend;
+  /** What GET_ID answers: at most 20 bytes, the rest is filled with NUL. */
+  readonly serial?: string;
+  /** The greatest ring size, a power of two up to 32768. */
+  readonly queueSizeMax?: number;
+  readonly topology?: BlockTopology;
+  readonly clock?: Clock;
+}
+
+/**
+ * A disk for a guest: `backend` behind one request queue.
+ *
+ * Cache mode, §5.2.6.2: the configuration field `writeback` says it, and a driver that accepted CONFIG_WCE sets it. Without
+ * CONFIG_WCE a driver that accepted FLUSH gets write-back, one that did not write-through: it could never ask for a flush.
+ */
+export class VirtioBlk implements VirtioDevice, RequestQueueOwner {
+  readonly deviceId: number = VIRTIO_ID_BLOCK;
+  readonly offeredFeatures: bigint;
+  readonly queueSizesMax: readonly number[];
+  readonly backend: BlockBackend;
+  readonly clock: Clock;
+  readonly id: Uint8Array = new Uint8Array(VIRTIO_BLK_ID_BYTES);
+  readonly #config: VirtioBlkConfig;
+  readonly #defaultWriteback: boolean;
+  readonly #maxDataBytes: number;
+  #limits: RequestLimits;
+  #transport!: VirtioTransport;
+  #requests!: RequestQueue;
+  #features = 0n;
+  #live = false;
+
+  constructor(options: VirtioBlkOptions) {
+    const { backend, serial = "", queueSizeMax = DEFAULT_QUEUE_SIZE, topology = DEFAULT_TOPOLOGY } = options;
+    assert(
+      queueSizeMax >= 1 && queueSizeMax <= 32768 && (queueSizeMax & (queueSizeMax - 1)) === 0,
+      "virtio-blk: queue size",
+    );
+    this.backend = backend;
+    this.clock = options.clock ?? systemClock;
+    this.queueSizesMax = [queueSizeMax];
+    const serialBytes = new TextEncoder().encode(serial);
+    assert(serialBytes.length <= VIRTIO_BLK_ID_BYTES, "virtio-blk: serial longer than 20 bytes");
+    this.id.set(serialBytes);
+    // Room for the header and the status in the ring, as drivers without indirect descriptors need it.
+    const segMax = Math.max(1, queueSizeMax - 2);
+    this.#maxDataBytes = segMax * SIZE_MAX_BYTES;
+    this.#config = new VirtioBlkConfig({ sizeMaxBytes: SIZE_MAX_BYTES, segMax, topology });
+    this.#defaultWriteback = backend.writeCache;
+    this.#config.writeback = this.#defaultWriteback;
+    this.#limits = this.#noteCapacity();
+    this.offeredFeatures = featureSet(
+      VIRTIO_BLK_F_SIZE_MAX,
+      VIRTIO_BLK_F_SEG_MAX,
+      VIRTIO_BLK_F_BLK_SIZE,
+      VIRTIO_BLK_F_FLUSH,
+      VIRTIO_BLK_F_TOPOLOGY,
+      VIRTIO_BLK_F_CONFIG_WCE,
+      VIRTIO_F_INDIRECT_DESC,
+      VIRTIO_F_EVENT_IDX,
+      VIRTIO_F_VERSION_1,
+      ...(backend.readOnly ? [VIRTIO_BLK_F_RO] : []),
+    );
+  }
+
+  get transport(): VirtioTransport {
+    return this.#transport;
+  }
+
+  get live(): boolean {
+    return this.#live;
+  }
+
+  get limits(): RequestLimits {
+    return this.#limits;
+  }
+
+  attach(transport: VirtioTransport): void {
+    this.#transport = transport;
+    this.#requests = new RequestQueue(this);
+    this.backend.onResize(() => {
+      this.#limits = this.#noteCapacity();
+      transport.notifyConfigChange();
+    });
+  }
+
+  negotiate(features: bigint): boolean {
+    this.#features = features;
+    const flush = hasFeature(features, VIRTIO_BLK_F_FLUSH);
+    // §5.2.5.2: a driver that can switch the cache on but never flush it starts without.
+    if (hasFeature(features, VIRTIO_BLK_F_CONFIG_WCE)) this.#config.writeback = flush && this.#defaultWriteback;
+    else this.#config.writeback = flush;
+    this.#applyCacheMode();
+    return true;
+  }
+
+  go(): void {
+    this.#live = true;
+    this.#requests.process(); // buffers may have been made available before DRIVER_OK
+  }
+
+  startQueue(_index: number, queue: Virtqueue): void {
+    this.#requests.start(queue);
+    this.#requests.process();
+  }
+
+  stopQueue(): void {
+    this.#requests.stop();
+  }
+
+  notifyQueue(): void {
+    this.#requests.process();
+  }
+
+  reset(): void {
+    this.#live = false;
+    this.#features = 0n;
+    this.#config.writeback = this.#defaultWriteback;
+    this.#applyCacheMode();
+  }
+
+  readConfig(offset: number, width: AccessWidth): number {
+    return this.#config.read(offset, width);
+  }
+
+  writeConfig(offset: number, width: AccessWidth, value: number): boolean {
+    const writeback = this.#config.isWriteback(offset, width) && hasFeature(this.#features, VIRTIO_BLK_F_CONFIG_WCE);
+    if (!writeback) return false;
+    this.#config.writeback = value !== 0;
+    this.#applyCacheMode();
+    return true;
+  }
+
+  /** §5.2.6.2: with the cache off a write is committed before it completes. */
+  #applyCacheMode(): void {
+    this.backend.writeCache = this.#config.writeback;
+  }
+
+  #noteCapacity(): RequestLimits {
+    const capacitySectors = Math.floor(this.backend.lengthBytes / VIRTIO_BLK_SECTOR_BYTES);
+    this.#config.capacitySectors = capacitySectors;
+    return { capacitySectors, readOnly: this.backend.readOnly, maxDataBytes: this.#maxDataBytes };
+  }
+}

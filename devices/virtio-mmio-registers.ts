@@ -1,0 +1,31 @@
+// Offsets of the registers of a virtio-mmio device, version 2: VIRTIO 1.4 §4.2.2. R, W: what the driver may do.
+
+export const VIRTIO_MMIO_MAGIC_VALUE = 0x000; // R
+export const VIRTIO_MMIO_VERSION = 0x004; // R
+export const VIRTIO_MMIO_DEVICE_ID = 0x008; // R
+export const VIRTIO_MMIO_VENDOR_ID = 0x00c; // R
+export const VIRTIO_MMIO_DEVICE_FEATURES = 0x010; // R
+export const VIRTIO_MMIO_DEVICE_FEATURES_SEL = 0x014; // W
+export const VIRTIO_MMIO_DRIVER_FEATURES = 0x020; // W
+export const VIRTIO_MMIO_DRIVER_FEATURES_SEL = 0x024; // W
+export const VIRTIO_MMIO_QUEUE_SEL = 0x030; // W
+export const VIRTIO_MMIO_QUEUE_SIZE_MAX = 0x034; // R
+export const VIRTIO_MMIO_QUEUE_SIZE = 0x038; // W
+export const VIRTIO_MMIO_QUEUE_READY = 0x044; // RW
+export const VIRTIO_MMIO_QUEUE_NOTIFY = 0x050; // W
+export const VIRTIO_MMIO_INTERRUPT_STATUS = 0x060; // R
+export const VIRTIO_MMIO_INTERRUPT_ACK = 0x064; // W
+export const VIRTIO_MMIO_STATUS = 0x070; // RW
+export const VIRTIO_MMIO_QUEUE_DESC_LOW = 0x080; // W
+export const VIRTIO_MMIO_QUEUE_DESC_HIGH = 0x084; // W
+export const VIRTIO_MMIO_QUEUE_DRIVER_LOW = 0x090; // W
+export const VIRTIO_MMIO_QUEUE_DRIVER_HIGH = 0x094; // W
+export const VIRTIO_MMIO_QUEUE_DEVICE_LOW = 0x0a0; // W
+export const VIRTIO_MMIO_QUEUE_DEVICE_HIGH = 0x0a4; // W
+export const VIRTIO_MMIO_SHM_SEL = 0x0ac; // W
+export const VIRTIO_MMIO_SHM_LEN_LOW = 0x0b0; // R
+export const VIRTIO_MMIO_SHM_LEN_HIGH = 0x0b4; // R
+export const VIRTIO_MMIO_SHM_BASE_LOW = 0x0b8; // R
+export const VIRTIO_MMIO_SHM_BASE_HIGH = 0x0bc; // R
+export const VIRTIO_MMIO_CONFIG_GENERATION = 0x0fc; // R
+export const VIRTIO_MMIO_CONFIG = 0x100; // RW

@@ -1,0 +1,36 @@
+// A descriptor chain as the device holds it: everything read from the ring once, checked, in local values.
+
+import { IoVector } from "../../src/base/io-vector.ts";
+import type { GuestMemory } from "../../src/memory/guest-memory.ts";
+import type { RequestMistake } from "../guest-mistake.ts";
+
+/** The offset of a segment that does not lie in RAM. Arithmetic on it leaves it what it is. */
+export const OUTSIDE_RAM: number = Number.NEGATIVE_INFINITY;
+
+/** One buffer that the driver made available. Reused: a queue refills it with `pop`. */
+export class DescriptorChain {
+  /** Names the buffer to the driver: the index of its first descriptor. */
+  head = 0;
+  /** What the device may read, in order. Offsets count from the start of RAM, or are `OUTSIDE_RAM`. */
+  readonly readable: IoVector;
+  /** What the device may write. */
+  readonly writable: IoVector;
+  /** Some segment has the offset `OUTSIDE_RAM`. */
+  outsideRam = false;
+  /** Set when the chain is broken in a way that leaves its status byte to be found. */
+  mistake: RequestMistake | undefined = undefined;
+
+  constructor(memory: GuestMemory) {
+    this.readable = new IoVector(memory.bytes);
+    this.writable = new IoVector(memory.bytes);
+  }
+
+  clear(memory: GuestMemory): void {
+    this.readable.clear();
+    this.readable.bytes = memory.bytes;
+    this.writable.clear();
+    this.writable.bytes = memory.bytes;
+    this.outsideRam = false;
+    this.mistake = undefined;
+  }
+}

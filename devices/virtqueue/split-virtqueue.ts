@@ -1,0 +1,216 @@
+// The split virtqueue, device side: VIRTIO 1.4 §2.7.
+
+import type { GuestMemory } from "../../src/memory/guest-memory.ts";
+import type { RingMistake } from "../guest-mistake.ts";
+import { type DescriptorChain, OUTSIDE_RAM } from "./descriptor-chain.ts";
+import { needEvent, type PopResult, type Virtqueue, type VirtqueueLayout } from "./virtqueue.ts";
+
+const VIRTQ_DESC_F_NEXT = 1;
+const VIRTQ_DESC_F_WRITE = 2;
+const VIRTQ_DESC_F_INDIRECT = 4;
+const VIRTQ_AVAIL_F_NO_INTERRUPT = 1;
+
+const DESCRIPTOR_BYTES = 16;
+const TWO_TO_32 = 2 ** 32;
+/** Descriptors of one chain, those of an indirect table included, where the queue itself is smaller: §2.7.5.3.1 has it. */
+const MAX_CHAIN_DESCRIPTORS = 1024;
+
+/** Why a layout cannot be used, or undefined when it can: alignment §2.7, and all three areas within RAM. */
+export function splitLayoutMistake(
+  memory: GuestMemory,
+  layout: VirtqueueLayout,
+): "misaligned" | "outside RAM" | undefined {
+  const { size, descriptorArea, driverArea, deviceArea, eventIndex } = layout;
+  if (descriptorArea % 16 !== 0 || driverArea % 2 !== 0 || deviceArea % 4 !== 0) return "misaligned";
+  const eventBytes = eventIndex ? 2 : 0;
+  const inRam =
+    memory.offsetOf(descriptorArea, 16 * size) >= 0 &&
+    memory.offsetOf(driverArea, 4 + 2 * size + eventBytes) >= 0 &&
+    memory.offsetOf(deviceArea, 4 + 8 * size + eventBytes) >= 0;
+  return inRam ? undefined : "outside RAM";
+}
+
+/**
+ * Ring positions are kept here and never read back from RAM, each descriptor is read once, and whatever the driver writes
+ * meanwhile changes nothing that was checked. Only the two ring indices are read and written with Atomics: everything that
+ * they announce is ordered by them, also for a driver in another thread.
+ */
+export class SplitVirtqueue implements Virtqueue {
+  readonly size: number;
+  mistake: RingMistake | undefined = undefined;
+  readonly #memory: GuestMemory;
+  readonly #mask: number;
+  readonly #eventIndex: boolean;
+  readonly #indirect: boolean;
+  readonly #maxDescriptors: number;
+  // Offsets in RAM, in units of the view that they index.
+  readonly #descriptors: number;
+  readonly #availFlags16: number;
+  readonly #usedIndex16: number;
+  readonly #usedRing32: number;
+  readonly #usedEvent16: number;
+  readonly #availEvent16: number;
+
+  /** The available index as last read: no need to look again while it is ahead. */
+  #seenAvail = 0;
+  #lastAvail = 0;
+  #usedIndex = 0;
+  /** The used index when the driver was last notified or considered for it. */
+  #signalledUsed = 0;
+  #inFlight = 0;
+
+  // The descriptor that was read last.
+  #address = 0;
+  #length = 0;
+  #flags = 0;
+  #next = 0;
+
+  /** `layout` has passed `splitLayoutMistake`, and its size is a power of two. */
+  constructor(memory: GuestMemory, layout: VirtqueueLayout) {
+    this.#memory = memory;
+    this.size = layout.size;
+    this.#mask = layout.size - 1;
+    this.#eventIndex = layout.eventIndex;
+    this.#indirect = layout.indirect;
+    this.#maxDescriptors = Math.max(layout.size, MAX_CHAIN_DESCRIPTORS);
+    const avail = memory.offsetOf(layout.driverArea, 4);
+    const used = memory.offsetOf(layout.deviceArea, 4);
+    this.#descriptors = memory.offsetOf(layout.descriptorArea, 16);
+    this.#availFlags16 = avail / 2;
+    this.#usedEvent16 = avail / 2 + 2 + layout.size;
+    this.#usedIndex16 = used / 2 + 1;
+    this.#usedRing32 = used / 4 + 1;
+    this.#availEvent16 = used / 2 + 2 + 4 * layout.size;
+  }
+
+  pop(chain: DescriptorChain): PopResult {
+    if (this.mistake !== undefined) return "broken";
+    const { u16 } = this.#memory;
+    if (this.#seenAvail === this.#lastAvail) {
+      this.#seenAvail = Atomics.load(u16, this.#availFlags16 + 1);
+      const available = (this.#seenAvail - this.#lastAvail) & 0xffff;
+      if (available === 0) return "empty";
+      if (available > this.size) return this.#break("AvailableIndexJump");
+    }
+    if (this.#inFlight === this.size) return this.#break("TooManyInFlight");
+    const head = u16[this.#availFlags16 + 2 + (this.#lastAvail & this.#mask)]!;
+    if (head >= this.size) return this.#break("HeadOutOfRange");
+    chain.clear(this.#memory);
+    chain.head = head;
+    const mistake = this.#walk(chain, head);
+    if (mistake !== undefined) return this.#break(mistake);
+    this.#lastAvail = (this.#lastAvail + 1) & 0xffff;
+    this.#inFlight++;
+    return "chain";
+  }
+
+  push(head: number, writtenBytes: number): void {
+    const { u32 } = this.#memory;
+    const element = this.#usedRing32 + 2 * (this.#usedIndex & this.#mask);
+    u32[element] = head;
+    u32[element + 1] = writtenBytes;
+    if (this.#memory.hasWriteListeners) this.#memory.noteDeviceWrite(element * 4, 8);
+    this.#usedIndex = (this.#usedIndex + 1) & 0xffff;
+    this.#inFlight--;
+  }
+
+  publish(): boolean {
+    const old = this.#signalledUsed;
+    const now = this.#usedIndex;
+    if (old === now) return false;
+    const { u16 } = this.#memory;
+    // Orders the used elements before the index, and the index before the look at what the driver waits for.
+    Atomics.store(u16, this.#usedIndex16, now);
+    if (this.#memory.hasWriteListeners) this.#memory.noteDeviceWrite(this.#usedIndex16 * 2, 2);
+    this.#signalledUsed = now;
+    if (this.#eventIndex) return needEvent(Atomics.load(u16, this.#usedEvent16), now, old); // §2.7.7.2
+    return (Atomics.load(u16, this.#availFlags16) & VIRTQ_AVAIL_F_NO_INTERRUPT) === 0;
+  }
+
+  rearm(): boolean {
+    const { u16 } = this.#memory;
+    if (this.#eventIndex) {
+      // §2.7.10: first say what we wait for, then look whether it has happened; the other order loses a notification.
+      Atomics.store(u16, this.#availEvent16, this.#lastAvail);
+      if (this.#memory.hasWriteListeners) this.#memory.noteDeviceWrite(this.#availEvent16 * 2, 2);
+    }
+    return Atomics.load(u16, this.#availFlags16 + 1) !== this.#lastAvail;
+  }
+
+  #break(mistake: RingMistake): "broken" {
+    this.mistake = mistake;
+    return "broken";
+  }
+
+  /** Follows the chain from `head` on; a mistake that is returned breaks the ring, one set in `chain` only the chain. */
+  #walk(chain: DescriptorChain, head: number): RingMistake | undefined {
+    let table = this.#descriptors;
+    let entries = this.size;
+    let index = head;
+    let left = this.size;
+    let total = 0;
+    let indirect = false;
+    for (;;) {
+      // A chain longer than its table visits some descriptor twice: §2.7.5.2 forbids the loop.
+      if (left-- === 0) return "DescriptorLoop";
+      this.#readDescriptor(table + index * DESCRIPTOR_BYTES);
+      const flags = this.#flags;
+      if ((flags & VIRTQ_DESC_F_INDIRECT) !== 0) {
+        if (!this.#indirect) return "IndirectNotNegotiated";
+        if (indirect) return "IndirectNested"; // §2.7.5.3.1
+        if ((flags & VIRTQ_DESC_F_NEXT) !== 0) return "IndirectWithNext"; // §2.7.5.3.1
+        if (this.#length === 0 || this.#length % DESCRIPTOR_BYTES !== 0) return "IndirectLength";
+        table = this.#memory.offsetOf(this.#address, this.#length);
+        if (table < 0) return "IndirectOutsideRam";
+        indirect = true;
+        entries = this.#length / DESCRIPTOR_BYTES;
+        left = entries;
+        index = 0;
+        continue;
+      }
+      if (++total > this.#maxDescriptors) return "ChainTooLong"; // what was read has no end, so no status byte
+      this.#addSegment(chain);
+      if ((flags & VIRTQ_DESC_F_NEXT) === 0) {
+        return chain.mistake !== undefined && (flags & VIRTQ_DESC_F_WRITE) === 0 ? "NoStatusByte" : undefined;
+      }
+      index = this.#next;
+      if (index >= entries) return "NextOutOfRange";
+    }
+  }
+
+  #addSegment(chain: DescriptorChain): void {
+    if (this.#length === 0) return;
+    let offset = this.#memory.offsetOf(this.#address, this.#length);
+    if (offset < 0) {
+      offset = OUTSIDE_RAM;
+      chain.outsideRam = true;
+    }
+    if ((this.#flags & VIRTQ_DESC_F_WRITE) !== 0) {
+      chain.writable.push(offset, this.#length);
+      return;
+    }
+    chain.readable.push(offset, this.#length);
+    if (chain.writable.count > 0) chain.mistake = "WritableBeforeReadable"; // §2.7.4.2
+  }
+
+  #readDescriptor(offset: number): void {
+    if (offset % 4 !== 0) return this.#readUnalignedDescriptor(offset);
+    const { u32 } = this.#memory;
+    const at = offset / 4;
+    // Above 2^53 the sum is rounded; no RAM lies there.
+    this.#address = u32[at]! + u32[at + 1]! * TWO_TO_32;
+    this.#length = u32[at + 2]!;
+    const last = u32[at + 3]!;
+    this.#flags = last & 0xffff;
+    this.#next = last >>> 16;
+  }
+
+  /** An indirect table may lie anywhere: the standard asks no alignment of it. */
+  #readUnalignedDescriptor(offset: number): void {
+    const { view } = this.#memory;
+    this.#address = view.getUint32(offset, true) + view.getUint32(offset + 4, true) * TWO_TO_32;
+    this.#length = view.getUint32(offset + 8, true);
+    this.#flags = view.getUint16(offset + 12, true);
+    this.#next = view.getUint16(offset + 14, true);
+  }
+}
