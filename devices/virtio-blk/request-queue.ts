@@ -3,7 +3,7 @@
 import type { Clock } from "../../src/base/clock.ts";
 import { BlockError } from "../../src/base/errors.ts";
 import { IoVector } from "../../src/base/io-vector.ts";
-import { tracePoint } from "../../src/base/trace.ts";
+import { type TraceFields, tracePoint } from "../../src/base/trace.ts";
 import type { BlockBackend } from "../../src/block/backend.ts";
 import { type RingMistake, traceGuestError } from "../guest-mistake.ts";
 import type { VirtioTransport } from "../virtio-device.ts";
@@ -21,6 +21,9 @@ const MAX_TURN_BYTES = 4 << 20;
 
 const traceRead = tracePoint("virtio_blk_handle_read");
 const traceWrite = tracePoint("virtio_blk_handle_write");
+// Not QEMU's: it has no point for these two.
+const traceFlush = tracePoint("virtio_blk_handle_flush");
+const traceGetId = tracePoint("virtio_blk_handle_get_id");
 const traceComplete = tracePoint("virtio_blk_req_complete");
 
 /** What a request queue uses of its device. */
@@ -195,14 +198,16 @@ export class RequestQueue {
     const { backend } = this.#owner;
     switch (slot.kind) {
       case "read":
-        if (traceRead.enabled) traceRead.emit({ sector: slot.sector, bytes: slot.dataIn.byteLength });
+        if (traceRead.enabled) traceRead.emit(traceFields(slot, slot.dataIn.byteLength));
         return backend.read(slot.sector * VIRTIO_BLK_SECTOR_BYTES, slot.dataIn);
       case "write":
-        if (traceWrite.enabled) traceWrite.emit({ sector: slot.sector, bytes: slot.dataOut.byteLength });
+        if (traceWrite.enabled) traceWrite.emit(traceFields(slot, slot.dataOut.byteLength));
         return backend.write(slot.sector * VIRTIO_BLK_SECTOR_BYTES, slot.dataOut);
       case "flush":
+        if (traceFlush.enabled) traceFlush.emit(traceFields(slot, 0));
         return backend.flush();
       case "get-id":
+        if (traceGetId.enabled) traceGetId.emit(traceFields(slot, slot.dataIn.byteLength));
         return this.#readId(slot);
       case "rejected":
         traceGuestError(slot.mistake!, slot.type);
@@ -230,7 +235,7 @@ export class RequestQueue {
       if (memory.hasWriteListeners) this.#noteWrites(slot);
       queue.push(slot.chain.head, writtenBytes(slot, status));
     }
-    if (traceComplete.enabled) traceComplete.emit({ sector: slot.sector, type: slot.type, status });
+    if (traceComplete.enabled) traceComplete.emit({ head: slot.chain.head, type: slot.type, status });
     this.#release(slot);
   }
 
@@ -260,6 +265,10 @@ export class RequestQueue {
       slot.dataOut.bytes = bytes;
     }
   }
+}
+
+function traceFields(slot: BlockRequest, bytes: number): TraceFields {
+  return { head: slot.chain.head, sector: slot.sector, bytes };
 }
 
 /**
