@@ -1,16 +1,22 @@
 // Compiles the package into dist/: plain JavaScript for Node 20 and browsers, declarations beside it, and the command `vblk`.
-import { execFileSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { chmodSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const compiler = createRequire(import.meta.url).resolve("typescript/bin/tsc");
+const command = `${root}/dist/cli/main.js`;
 
 // A file whose source is gone must not survive in the package.
 rmSync(`${root}/dist`, { recursive: true, force: true });
-execFileSync(process.execPath, [compiler, "--project", "tsconfig.build.json"], { cwd: root, stdio: "inherit" });
 
-const command = `${root}/dist/cli/main.js`;
-writeFileSync(command, `#!/usr/bin/env node\n${readFileSync(command, "utf8")}`);
-chmodSync(command, 0o755);
+const { status } = spawnSync(process.execPath, [compiler, "--project", "tsconfig.build.json"], {
+  cwd: root,
+  stdio: "inherit",
+});
+if (status === 0) {
+  writeFileSync(command, `#!/usr/bin/env node\n${readFileSync(command, "utf8")}`);
+  chmodSync(command, 0o755);
+}
+process.exitCode = status ?? 1; // null: the compiler was killed
