@@ -1,0 +1,221 @@
+// A disk as a script sees it: bytes in and out, promises, many requests at once.
+
+import { BlockRequest } from "./block-request.ts";
+import {
+  VIRTIO_BLK_ID_BYTES,
+  VIRTIO_BLK_SECTOR_BYTES,
+  VIRTIO_BLK_T_FLUSH,
+  VIRTIO_BLK_T_GET_ID,
+  VIRTIO_BLK_T_IN,
+  VIRTIO_BLK_T_OUT,
+} from "./constants/blk.ts";
+import { type FeatureSet, hasFeature, VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_RO } from "./constants/features.ts";
+import { type RequestResult, SingleRequest, Transfer } from "./transfer.ts";
+import type { VirtioBlkConfig } from "./virtio-blk-config.ts";
+import type { VirtioBlkDriver } from "./virtio-blk-driver.ts";
+
+/** A request of the caller's own making: any type, any sector, any lengths that fit one request. */
+export interface RawRequest {
+  /** The type field of the header, VIRTIO_BLK_T_… or anything else of 32 bits. */
+  readonly type: number;
+  /** The sector field of the header, in units of 512 bytes; 0 by default. */
+  readonly sector?: number | bigint;
+  /** Bytes for the device to read, behind the header. */
+  readonly out?: Uint8Array;
+  /** Filled with what the device writes before the status byte. */
+  readonly into?: Uint8Array;
+}
+
+/**
+ * A block device that was probed (`Guest.probe`). Every call may be made while others are under way; they reach the device in
+ * the order of the calls, which does not promise that it carries them out in that order. A call that finds no room in the ring
+ * or in guest RAM waits for its turn.
+ *
+ * Promises reject with a `GuestIoError` when the device answers with another status than OK, a `RangeError` for what cannot be
+ * asked of a disk (nothing is sent then), a `GuestDriverError` when the device breaks the protocol, needs a reset or does not
+ * answer, and with the reason of the guest's end when that comes first. None stays pending for ever, unless the device is
+ * given for ever (`timeoutMs`).
+ */
+export class Disk {
+  readonly #driver: VirtioBlkDriver;
+
+  constructor(driver: VirtioBlkDriver) {
+    this.#driver = driver;
+  }
+
+  get capacityBytes(): number {
+    return this.config.capacitySectors * VIRTIO_BLK_SECTOR_BYTES;
+  }
+
+  /** The device says that it takes no writes. */
+  get readOnly(): boolean {
+    return hasFeature(this.features, VIRTIO_BLK_F_RO);
+  }
+
+  /** Bytes of a logical block; 512 where the device does not say. Requests are in units of 512 all the same. */
+  get blockSizeBytes(): number {
+    return this.config.blkSize ?? VIRTIO_BLK_SECTOR_BYTES;
+  }
+
+  /** The configuration as the device announced it last. */
+  get config(): VirtioBlkConfig {
+    return this.#driver.config;
+  }
+
+  /** Features that were negotiated. */
+  get features(): FeatureSet {
+    return this.#driver.features;
+  }
+
+  /** Descriptors of the request queue. */
+  get queueSize(): number {
+    return this.#driver.queueSize;
+  }
+
+  /** Bytes of data of the largest request; reads and writes of more are cut. */
+  get maxTransferBytes(): number {
+    return this.#driver.maxTransferBytes;
+  }
+
+  /** Reads `lengthBytes` from `offsetBytes` on, both multiples of 512. */
+  read(offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
+    const error = this.#rangeError("read", offsetBytes, lengthBytes);
+    if (error !== undefined) return this.#refuse(error);
+    const bytes = new Uint8Array(lengthBytes);
+    return this.#transfer(VIRTIO_BLK_T_IN, offsetBytes, bytes, bytes);
+  }
+
+  /** Fills `into`, whose length is a multiple of 512, from `offsetBytes` on. Its contents are undefined until the promise settles. */
+  readInto(offsetBytes: number, into: Uint8Array): Promise<void> {
+    const error = this.#rangeError("read", offsetBytes, into.length);
+    if (error !== undefined) return this.#refuse(error);
+    return this.#transfer<void>(VIRTIO_BLK_T_IN, offsetBytes, into, undefined);
+  }
+
+  /** Writes `bytes`, whose length is a multiple of 512, at `offsetBytes`. They are not to change until the promise settles. */
+  write(offsetBytes: number, bytes: Uint8Array): Promise<void> {
+    const error = this.#rangeError("write", offsetBytes, bytes.length);
+    if (error !== undefined) return this.#refuse(error);
+    return this.#transfer<void>(VIRTIO_BLK_T_OUT, offsetBytes, bytes, undefined);
+  }
+
+  /**
+   * Resolves when all writes whose promises had resolved before the call are on stable storage. Without VIRTIO_BLK_F_FLUSH a
+   * write is there when it resolves (§5.2.5.1), and nothing is sent.
+   */
+  flush(): Promise<void> {
+    if (this.#driver.ended !== undefined) return this.#refuse(this.#driver.ended.reason);
+    if (!hasFeature(this.features, VIRTIO_BLK_F_FLUSH)) return this.#settle(undefined);
+    const transfer = new Transfer<void>(1, undefined, "flush");
+    this.#driver.submit(new BlockRequest(VIRTIO_BLK_T_FLUSH, 0, undefined, undefined, transfer));
+    return transfer.promise;
+  }
+
+  /** The device's identity string: up to 20 characters, without the NULs that pad it. */
+  async id(): Promise<string> {
+    if (this.#driver.ended !== undefined) return this.#refuse(this.#driver.ended.reason);
+    const bytes = new Uint8Array(VIRTIO_BLK_ID_BYTES);
+    const transfer = new Transfer<void>(1, undefined, "identify");
+    this.#driver.submit(new BlockRequest(VIRTIO_BLK_T_GET_ID, 0, undefined, bytes, transfer));
+    await transfer.promise;
+    const end = bytes.indexOf(0);
+    return String.fromCharCode(...bytes.subarray(0, end < 0 ? bytes.length : end));
+  }
+
+  /**
+   * Sends a request as it is and resolves with what came back, whatever the status. Nothing is checked but that its data fits one
+   * request (`maxTransferBytes`).
+   */
+  request(request: RawRequest): Promise<RequestResult> {
+    const { type, sector = 0, out, into } = request;
+    if (this.#driver.ended !== undefined) return this.#refuse(this.#driver.ended.reason);
+    const lengthBytes = (out?.length ?? 0) + (into?.length ?? 0);
+    if (lengthBytes > this.maxTransferBytes) {
+      return this.#refuse(new RangeError(`request of ${lengthBytes} bytes: at most ${this.maxTransferBytes} fit`));
+    }
+    const owner = new SingleRequest();
+    this.#driver.submit(new BlockRequest(type, sector, out, into, owner));
+    return owner.promise;
+  }
+
+  /**
+   * Calls `submit` and sends the requests that it makes together, with one notification for as many as fit. `submit` returns
+   * their promises and does not wait for them: what it does after its first `await` is no longer part of the batch.
+   *
+   *     await Promise.all(disk.batch(() => offsets.map((offset) => disk.read(offset, 4096))));
+   */
+  batch<Result>(submit: () => Result): Result {
+    this.#driver.plug();
+    try {
+      return submit();
+    } finally {
+      this.#driver.unplug();
+    }
+  }
+
+  /** Whether writes may lie in a cache until a flush. Read from the device each time where it can be changed. */
+  get writeback(): boolean {
+    return this.#driver.writeback;
+  }
+
+  /**
+   * Changes the cache mode. Throws a `GuestDriverError` when VIRTIO_BLK_F_CONFIG_WCE was not negotiated. Writes made before a
+   * change to write-through are on stable storage only after a `flush` (§5.2.6.1).
+   */
+  set writeback(on: boolean) {
+    this.#driver.writeback = on;
+  }
+
+  /** Calls `listener` after each change of the device's configuration, such as a resize; the function returned ends that. */
+  onConfigChange(listener: () => void): () => void {
+    return this.#driver.onConfigChange(listener);
+  }
+
+  #rangeError(what: string, offsetBytes: number, lengthBytes: number): unknown {
+    if (this.#driver.ended !== undefined) return this.#driver.ended.reason;
+    const range = `${what} of ${lengthBytes} bytes at ${offsetBytes}`;
+    if (!isSectors(offsetBytes) || !isSectors(lengthBytes))
+      return new RangeError(`${range}: not in units of 512 bytes`);
+    if (lengthBytes > this.capacityBytes - offsetBytes) {
+      return new RangeError(`${range}: the disk has ${this.capacityBytes} bytes`);
+    }
+    return undefined;
+  }
+
+  #transfer<Result>(type: number, offsetBytes: number, bytes: Uint8Array, result: Result): Promise<Result> {
+    const driver = this.#driver;
+    const max = driver.maxTransferBytes;
+    const count = Math.ceil(bytes.length / max);
+    if (count === 0) return this.#settle(result);
+    const what = type === VIRTIO_BLK_T_IN ? "read" : "write";
+    const transfer = new Transfer(count, result, what);
+    const submit = (from: number, piece: Uint8Array): void => {
+      const sector = (offsetBytes + from) / VIRTIO_BLK_SECTOR_BYTES;
+      const [out, into] = type === VIRTIO_BLK_T_IN ? [undefined, piece] : [piece, undefined];
+      driver.submit(new BlockRequest(type, sector, out, into, transfer));
+    };
+    if (count === 1) {
+      submit(0, bytes);
+    } else {
+      this.batch(() => {
+        for (let from = 0; from < bytes.length; from += max) submit(from, bytes.subarray(from, from + max));
+      });
+    }
+    return transfer.promise;
+  }
+
+  /** Resolves without a request, but takes a turn as one would: no loop of awaits may shut others out. */
+  async #settle<Result>(result: Result): Promise<Result> {
+    await this.#driver.turn.next();
+    return result;
+  }
+
+  async #refuse(error: unknown): Promise<never> {
+    await this.#driver.turn.next();
+    throw error;
+  }
+}
+
+function isSectors(bytes: number): boolean {
+  return Number.isSafeInteger(bytes) && bytes >= 0 && bytes % VIRTIO_BLK_SECTOR_BYTES === 0;
+}

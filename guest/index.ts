@@ -1,0 +1,31 @@
+// The guest's side of a virtio block device: a driver, and the means to write one's own. Published as `virtio-blk/guest`.
+
+export { GuestAllocator } from "./allocator.ts";
+export { STATUS_NOT_WRITTEN } from "./block-request.ts";
+export { BufferChain } from "./buffer-chain.ts";
+export * from "./constants/blk.ts";
+export * from "./constants/features.ts";
+export * from "./constants/mmio.ts";
+export * from "./constants/ring.ts";
+export * from "./constants/status.ts";
+export { Disk, type RawRequest } from "./disk.ts";
+export {
+  GuestClosedError,
+  GuestDriverError,
+  type GuestDriverErrorCode,
+  GuestIoError,
+  GuestOutOfMemoryError,
+} from "./errors.ts";
+export { passesEvent } from "./event-index.ts";
+export { Guest, type GuestOptions, type ProbeOptions } from "./guest.ts";
+export { type DescriptorFields, type RawDescriptor, RawSplitQueue, type UsedElement } from "./raw-split-queue.ts";
+export { VirtioMmioRegisters } from "./registers.ts";
+export { type SplitRingLayout, splitRingBytes, splitRingLayout } from "./split-ring-layout.ts";
+export { type QueueNotifier, SplitVirtqueue, type SplitVirtqueueOptions } from "./split-virtqueue.ts";
+export type { GuestTarget } from "./target.ts";
+export { InProcessTarget, type InProcessTargetOptions } from "./targets/in-process.ts";
+export type { RequestResult } from "./transfer.ts";
+export type { VirtioBlkConfig } from "./virtio-blk-config.ts";
+export type { VirtioBlkDriverOptions } from "./virtio-blk-driver.ts";
+export { type DeviceIdentity, VirtioMmioDriver } from "./virtio-mmio-driver.ts";
+export type { Virtqueue } from "./virtqueue.ts";
