@@ -19,5 +19,5 @@ export class SkipReporter implements Reporter {
 function readReason(test: TestCase): string {
   const result = test.result();
   if (result.state === "skipped" && result.note !== undefined) return result.note;
-  return /\(skipped: ([^)]*)\)/.exec(test.fullName)?.[1] ?? "not selected, or no reason given";
+  return /\(skipped: ([^)]*)\)/.exec(test.fullName)?.[1] ?? "not selected, not set up, or without a reason";
 }
