@@ -16,6 +16,8 @@ const ERRNO_TEXTS = {
   EISDIR: "Is a directory",
   EINVAL: "Invalid argument",
   EMFILE: "Too many open files",
+  ENFILE: "Too many open files in system",
+  ETXTBSY: "Text file busy",
   EFBIG: "File too large",
   ENOSPC: "No space left on device",
   EROFS: "Read-only file system",
@@ -41,10 +43,13 @@ export function strerror(errno: Errno): string {
 export class BlockError extends Error {
   override readonly name: string = "BlockError";
   readonly errno: Errno;
+  /** What a person may do about it. QEMU prints such a line below the error and leaves it out of QMP's `desc`. */
+  readonly hint: string | undefined;
 
-  constructor(errno: Errno, message?: string, options?: ErrorOptions) {
+  constructor(errno: Errno, message?: string, options?: ErrorOptions & { hint?: string }) {
     super(message ?? strerror(errno), options);
     this.errno = errno;
+    this.hint = options?.hint;
   }
 
   /** What the operating system reported, as a `BlockError`; any error number that we do not know counts as EIO. */

@@ -1,0 +1,183 @@
+// Opening and making image files: what is refused, with QEMU's texts, before anything is written.
+
+import { close, constants, fstat, fsync, open } from "node:fs";
+import { stat, unlink } from "node:fs/promises";
+import { dirname } from "node:path";
+import { promisify } from "node:util";
+import type { Clock } from "../../../base/clock.ts";
+import { BlockError } from "../../../base/errors.ts";
+import { SECTOR_SIZE_BYTES } from "../../driver.ts";
+import { errorCode, type FileIo } from "./file-io.ts";
+import { type ImageLock, type LockingMode, lockImage } from "./image-lock.ts";
+
+/** Offsets are numbers: the length, rounded up to a sector, stays a safe integer. */
+export const MAX_LENGTH_BYTES: number = 2 ** 53 - SECTOR_SIZE_BYTES;
+
+const openFile = promisify(open);
+const fstatFile = promisify(fstat);
+const fsyncFile = promisify(fsync);
+const closeFile = promisify(close);
+
+/** A FIFO or a device that takes the file's place between two calls makes no open wait. Regular files know no such flag. */
+const OPEN_FLAGS = constants.O_NONBLOCK;
+
+/** What to open, and with what. */
+export interface OpenImageOptions {
+  readonly path: string;
+  readonly readOnly: boolean;
+  readonly locking: LockingMode;
+  readonly io: FileIo;
+  readonly perl: string;
+  readonly clock: Clock;
+}
+
+/** What to make. `exclusive`: it must not be there yet. */
+export interface CreateImageOptions extends OpenImageOptions {
+  readonly lengthBytes: number;
+  readonly exclusive: boolean;
+}
+
+export interface OpenImage {
+  readonly fd: number;
+  /** Of the file, any number of bytes. */
+  readonly fileLengthBytes: number;
+  readonly lock: ImageLock;
+}
+
+/** Opens and locks a regular file and changes nothing. Throws a `BlockError` that says what is wrong with it. */
+export async function openImage(options: OpenImageOptions): Promise<OpenImage> {
+  const what = `Could not open '${options.path}'`;
+  await refuseOtherThanFile(options.path, what);
+  let fd: number;
+  try {
+    fd = await openFile(options.path, (options.readOnly ? constants.O_RDONLY : constants.O_RDWR) | OPEN_FLAGS);
+  } catch (error) {
+    throw BlockError.from(error, what);
+  }
+  return closingOnError(fd, what, () => lockOpened(fd, options, what));
+}
+
+/**
+ * Makes a file of `lengthBytes` zeroes without a block of its own, or makes one of a file that is there, if nobody uses it,
+ * and opens and locks it. What failed before the length could be set has changed nothing.
+ */
+export async function createImage(options: CreateImageOptions): Promise<OpenImage> {
+  const what = `Could not create '${options.path}'`;
+  const { fd, isNew } = await openOrCreate(options, what);
+  return closingOnError(fd, what, async () => {
+    const { lock } = await lockOpened(fd, options, what);
+    try {
+      await truncate(options.io, fd, 0);
+      await truncate(options.io, fd, options.lengthBytes);
+      if (isNew) await syncFolder(dirname(options.path));
+    } catch (error) {
+      await lock.release();
+      if (isNew) await unlink(options.path);
+      throw error;
+    }
+    return { fd, fileLengthBytes: options.lengthBytes, lock };
+  });
+}
+
+/** Sets the file's length; what is added reads as zeroes. */
+export function truncate(io: FileIo, fd: number, lengthBytes: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    io.ftruncate(fd, lengthBytes, (error) => {
+      if (error === null) resolve();
+      else reject(error);
+    });
+  });
+}
+
+/** Closes the file and lets the image go. Both are done, also if one of them fails. */
+export async function closeImage(path: string, fd: number, lock: ImageLock): Promise<void> {
+  try {
+    await closeFile(fd);
+  } catch (error) {
+    throw BlockError.from(error, `Could not close '${path}'`);
+  } finally {
+    await lock.release();
+  }
+}
+
+async function openOrCreate(options: CreateImageOptions, what: string): Promise<{ fd: number; isNew: boolean }> {
+  const { path, lengthBytes, exclusive } = options;
+  if (lengthBytes > MAX_LENGTH_BYTES) throw new BlockError("EFBIG", `${what}: File too large`);
+  try {
+    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | OPEN_FLAGS;
+    return { fd: await openFile(path, flags, 0o644), isNew: true };
+  } catch (error) {
+    if (exclusive || errorCode(error) !== "EEXIST") throw pathError(error, path, what);
+  }
+  await refuseOtherThanFile(path, what);
+  try {
+    return { fd: await openFile(path, constants.O_RDWR | OPEN_FLAGS), isNew: false };
+  } catch (error) {
+    throw BlockError.from(error, what);
+  }
+}
+
+/** Looked at before it is opened: opening a device may do things, and a FIFO waits. */
+async function refuseOtherThanFile(path: string, what: string): Promise<void> {
+  try {
+    refuseKind(await stat(path), path, what);
+  } catch (error) {
+    throw pathError(error, path, what);
+  }
+}
+
+function refuseKind(stats: { isFile(): boolean; isDirectory(): boolean }, path: string, what: string): void {
+  if (stats.isFile()) return;
+  if (stats.isDirectory()) throw new BlockError("EISDIR", `${what}: Is a directory`);
+  throw new BlockError("EINVAL", `'file' driver requires '${path}' to be a regular file`);
+}
+
+/** Node itself refuses a path with a zero byte, with an error that is none of the system's. */
+function pathError(error: unknown, path: string, what: string): BlockError {
+  if (path.includes("\0")) return new BlockError("EINVAL", `${what}: Invalid argument`, { cause: error });
+  return BlockError.from(error, what);
+}
+
+/** The length is looked at under the lock: until then another may change it. */
+async function lockOpened(fd: number, options: OpenImageOptions, what: string): Promise<OpenImage> {
+  const { path, readOnly } = options;
+  const opened = await fstatFile(fd, { bigint: true });
+  refuseKind(opened, path, what);
+  const lock = await lockImage({ path, fd, dev: opened.dev, ino: opened.ino, readOnly }, options);
+  try {
+    const { size } = await fstatFile(fd, { bigint: true });
+    if (size > BigInt(MAX_LENGTH_BYTES)) throw new BlockError("EFBIG", `${what}: File too large`);
+    return { fd, fileLengthBytes: Number(size), lock };
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
+}
+
+async function closingOnError<T>(fd: number, what: string, use: () => Promise<T>): Promise<T> {
+  try {
+    return await use();
+  } catch (error) {
+    await closeFile(fd);
+    throw BlockError.from(error, what);
+  }
+}
+
+/** A new file is on stable storage once its name is, too. */
+async function syncFolder(path: string): Promise<void> {
+  let fd: number;
+  try {
+    fd = await openFile(path, constants.O_RDONLY);
+  } catch (error) {
+    // A folder that may be written to and not read, or a system on which folders are not opened.
+    if (["EACCES", "EPERM", "EISDIR"].includes(errorCode(error))) return;
+    throw error;
+  }
+  try {
+    await fsyncFile(fd);
+  } catch (error) {
+    if (!["EINVAL", "ENOTSUP", "EPERM"].includes(errorCode(error))) throw error; // a file system without such a thing
+  } finally {
+    await closeFile(fd);
+  }
+}

@@ -1,0 +1,120 @@
+// QEMU's image locks: open-file-description locks on single bytes, as qemu-system, qemu-img and qemu-io 7.2 show them in
+// /proc/locks and strace. Node cannot take such locks; a one-shot perl can, on a descriptor that it inherits.
+
+import { spawn } from "node:child_process";
+import type { Clock } from "../../../base/clock.ts";
+
+/** Byte of the permission `write` and of its refusal to others; `consistent read` is the byte before. */
+const HAS_CONSISTENT_READ = 100;
+const HAS_WRITE = 101;
+const REFUSES_CONSISTENT_READ = 200;
+const REFUSES_WRITE = 201;
+
+/** Perl starts in 9 ms; a file server that does not answer is not waited for longer than this. */
+const TIME_LIMIT_MS = 10_000;
+
+/** Where `struct flock` has the layout that the script packs. */
+const KNOWN_ARCHITECTURES = ["x64", "arm64", "ppc64", "riscv64", "loong64", "s390x"];
+
+/**
+ * Arguments: the bytes to lock and the bytes that nobody else may have locked. Every lock is a read lock: whoever has a
+ * permission, or refuses one to others, shares the byte with those who do the same. `F_OFD_GETLK` is 36, `F_OFD_SETLK` 37.
+ */
+const SCRIPT = `
+exit 1 unless length(pack "p", "") == 8;
+open(my $image, "<&=", 3) or exit 1;
+sub flock_at { pack "s s x![q] q q l x![q]", $_[0], 0, $_[1], 1, 0 }
+sub failed { print $!{EAGAIN} || $!{EACCES} ? "busy $_[0]" : "unavailable $!"; exit }
+my ($locks, $checks) = map { [split /,/] } @ARGV;
+for my $byte (@$locks) { fcntl($image, 37, flock_at(0, $byte)) or failed($byte) }
+for my $byte (@$checks) {
+  my $lock = flock_at(1, $byte);
+  fcntl($image, 36, $lock) or failed($byte);
+  if (unpack("s", $lock) != 2) { print "busy $byte"; exit }
+}
+print "taken";
+`;
+
+/** What came of the try: the locks are ours; somebody has what stands in `conflict`; such locks cannot be had, and why. */
+export type QemuLockOutcome =
+  | { readonly kind: "taken" }
+  | { readonly kind: "busy"; readonly conflict: string }
+  | { readonly kind: "unavailable"; readonly reason: string };
+
+/**
+ * Takes the locks that a QEMU takes for a disk of a machine: as a reader or a writer of the image, with no other writer.
+ * They belong to the open file behind `fd` and end with it, also when the process is killed.
+ */
+export async function takeQemuLocks(
+  fd: number,
+  options: { readOnly: boolean; perl: string; clock: Clock },
+): Promise<QemuLockOutcome> {
+  if (process.platform !== "linux" || !KNOWN_ARCHITECTURES.includes(process.arch)) {
+    return { kind: "unavailable", reason: `not known on ${process.platform} ${process.arch}` };
+  }
+  const locks = options.readOnly
+    ? [HAS_CONSISTENT_READ, REFUSES_WRITE]
+    : [HAS_CONSISTENT_READ, HAS_WRITE, REFUSES_WRITE];
+  const checks = options.readOnly
+    ? [REFUSES_CONSISTENT_READ, HAS_WRITE]
+    : [REFUSES_CONSISTENT_READ, REFUSES_WRITE, HAS_WRITE];
+  const answer = await runPerl(fd, [locks.join(), checks.join()], options);
+  if (answer === "taken") return { kind: "taken" };
+  const busy = /^busy (\d+)$/.exec(answer);
+  if (busy !== null) return { kind: "busy", conflict: conflictText(Number(busy[1])) };
+  return { kind: "unavailable", reason: answer };
+}
+
+/** What QEMU says when somebody has locked `byte`: whoever refuses what we want, or has what we refuse. */
+function conflictText(byte: number): string {
+  if (byte === REFUSES_CONSISTENT_READ) return 'Failed to get "consistent read" lock';
+  return byte === REFUSES_WRITE ? 'Failed to get "write" lock' : 'Failed to get shared "write" lock';
+}
+
+/**
+ * True if /proc/locks, given as `table`, holds a lock of QEMU's on the file that stands in the way: for those who cannot
+ * take such locks. Some file systems go by another device number there than in stat().
+ */
+export function hasQemuConflict(table: string, file: { dev: bigint; ino: bigint }, readOnly: boolean): boolean {
+  for (const line of table.split("\n")) {
+    const match = /^\d+: OFDLCK\s+\S+\s+\S+\s+\S+ ([0-9a-f]+):([0-9a-f]+):(\d+) (\d+) (\d+|EOF)$/.exec(line);
+    if (match === null) continue;
+    const [, major, minor, inode, start, end] = match;
+    if (BigInt(inode!) !== file.ino || !isDevice(file.dev, BigInt(`0x${major}`), BigInt(`0x${minor}`))) continue;
+    const touches = (byte: number): boolean => Number(start) <= byte && (end === "EOF" || byte <= Number(end));
+    if (touches(HAS_WRITE) || (!readOnly && touches(REFUSES_WRITE))) return true;
+  }
+  return false;
+}
+
+/** glibc's makedev(), which stat() goes by. */
+function isDevice(dev: bigint, major: bigint, minor: bigint): boolean {
+  const low = (minor & 0xffn) | ((major & 0xfffn) << 8n);
+  const high = ((minor & ~0xffn) << 12n) | ((major & ~0xfffn) << 32n);
+  return dev === (low | high);
+}
+
+/** Perl's answer, or why there is none. */
+function runPerl(fd: number, args: string[], options: { perl: string; clock: Clock }): Promise<string> {
+  return new Promise((resolve) => {
+    const child = spawn(options.perl, ["-MErrno", "-e", SCRIPT, ...args], {
+      stdio: ["ignore", "pipe", "ignore", fd],
+      env: { PATH: process.env["PATH"], LC_ALL: "C" },
+    });
+    const giveUp = options.clock.setTimer(TIME_LIMIT_MS, () => {
+      child.kill("SIGKILL");
+      finish(`${options.perl} did not answer in ${TIME_LIMIT_MS / 1000} s`);
+    });
+    const finish = (answer: string): void => {
+      giveUp();
+      resolve(answer);
+    };
+    let output = "";
+    child.stdout?.setEncoding("utf8");
+    child.stdout?.on("data", (text: string) => {
+      if (output.length < 1000) output += text;
+    });
+    child.on("error", (error) => finish(error.message));
+    child.on("close", (code, signal) => finish(output || `${options.perl} ended with ${signal ?? code}`));
+  });
+}
