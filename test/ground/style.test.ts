@@ -37,9 +37,11 @@ describe("the names of files", () => {
 
 describe("a source file", () => {
   it("starts with a sentence on what it is", () => {
-    const sentence = /^\/\/ \S.*[.:]$/;
-    const first = (path: string): string => readProjectFile(path).split("\n", 1)[0]!;
-    expect(sources.filter((path) => !sentence.test(first(path)))).toEqual([]);
+    // The comment that the file starts with, a line or a few, up to its full stop.
+    const sentence = /^\/\/ \S.*(\n\/\/.*)*[.:](\n[^/]|\n\/\/|$)/;
+    expect(["// One.\nx", "// One\n// and more.\nx"].every((text) => sentence.test(text))).toBe(true);
+    expect(["x", "// no full stop\nx", "\n// Late."].some((text) => sentence.test(text))).toBe(false);
+    expect(sources.filter((path) => !sentence.test(readProjectFile(path)))).toEqual([]);
   });
 
   it(`has at most ${LONGEST_LINES} lines, or a reason`, () => {
