@@ -14,13 +14,13 @@ export type RingMistake =
   | "IndirectLength"
   | "IndirectOutsideRam"
   | "TooManyInFlight"
-  | "ChainTooLong"
   | "NoStatusByte"
   | "StatusOutsideRam";
 
 /** Mistakes in one request on an intact ring: it is answered with an error status (B and C). */
 export type RequestMistake =
   | "WritableBeforeReadable"
+  | "ChainTooLong"
   | "HeaderTooShort"
   | "HeaderOutsideRam"
   | "DataOutsideRam"

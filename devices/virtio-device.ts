@@ -12,8 +12,11 @@ export interface VirtioTransport {
   notifyUsedBuffers(): void;
   /** The configuration has changed: a new generation, and a configuration change notification once DRIVER_OK is set. */
   notifyConfigChange(): void;
-  /** Nothing but a reset can help: sets DEVICE_NEEDS_RESET, §2.1.2, and stops every queue. */
-  requireReset(mistake: RingMistake): void;
+  /**
+   * Nothing but a reset can help: stops every queue and sets DEVICE_NEEDS_RESET, §2.1.2. A used buffer notification that is
+   * due as well comes in the same interrupt: the driver's answer to one of two could be the reset.
+   */
+  requireReset(mistake: RingMistake, usedBuffers: boolean): void;
 }
 
 /**

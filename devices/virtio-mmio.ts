@@ -119,7 +119,9 @@ export class VirtioMmio implements MmioRegion, VirtioTransport {
     return value;
   }
 
-  write(offset: number, width: AccessWidth, value: number): void {
+  write(offset: number, width: AccessWidth, given: number): void {
+    // Emulators hand over their registers as they hold them, often signed.
+    const value = width === 4 ? given >>> 0 : given & (width === 2 ? 0xffff : 0xff);
     if (traceWrite.enabled) traceWrite.emit({ offset, width, value });
     if (offset === VIRTIO_MMIO_QUEUE_NOTIFY && width === 4) this.#notifyQueue(value);
     else if (offset >= VIRTIO_MMIO_CONFIG) this.#writeConfig(offset - VIRTIO_MMIO_CONFIG, width, value);
@@ -136,13 +138,14 @@ export class VirtioMmio implements MmioRegion, VirtioTransport {
     if (this.#live) this.#setInterruptStatus(this.#interruptStatus | INTERRUPT_CONFIG_CHANGE);
   }
 
-  requireReset(mistake: RingMistake): void {
+  // @virtio STAT-DEV-003
+  requireReset(mistake: RingMistake, usedBuffers: boolean): void {
     traceGuestError(mistake, this.#status);
-    const live = this.#live;
-    this.#status |= VIRTIO_CONFIG_S_NEEDS_RESET;
     this.#stopQueues();
-    // §2.1.2: the driver is told if it said DRIVER_OK.
-    if (live) this.#setInterruptStatus(this.#interruptStatus | INTERRUPT_CONFIG_CHANGE);
+    this.#status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+    const configChange = this.#live ? INTERRUPT_CONFIG_CHANGE : 0; // §2.1.2 @virtio STAT-DEV-004
+    const usedBuffer = usedBuffers ? INTERRUPT_USED_BUFFER : 0;
+    this.#setInterruptStatus(this.#interruptStatus | configChange | usedBuffer);
   }
 
   get #live(): boolean {
@@ -352,7 +355,7 @@ export class VirtioMmio implements MmioRegion, VirtioTransport {
     if (value === this.#interruptStatus) return;
     this.#interruptStatus = value;
     if (traceInterrupt.enabled) traceInterrupt.emit({ interruptStatus: value });
-    this.#line.set(value !== 0);
+    this.#line.set(this.#interruptStatus !== 0);
   }
 
   /** Class D: the access has no effect and reads as 0. */

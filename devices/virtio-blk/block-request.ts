@@ -6,6 +6,7 @@ import type { RequestMistake, RingMistake } from "../guest-mistake.ts";
 import { DescriptorChain } from "../virtqueue/descriptor-chain.ts";
 import {
   VIRTIO_BLK_HEADER_BYTES,
+  VIRTIO_BLK_ID_BYTES,
   VIRTIO_BLK_S_IOERR,
   VIRTIO_BLK_S_OK,
   VIRTIO_BLK_S_UNSUPP,
@@ -42,6 +43,8 @@ export class BlockRequest {
   /** What to answer when the request is `rejected`. */
   status: number = VIRTIO_BLK_S_OK;
   mistake: RequestMistake | undefined = undefined;
+  /** Nothing lies between what the device writes of `dataIn` and the status byte. */
+  statusFollowsData = true;
   /** Where the status byte lies, counted from the start of RAM. */
   statusOffset = 0;
 
@@ -62,6 +65,8 @@ export class BlockRequest {
   /** Makes a request of the chain. A mistake that is returned leaves no status byte to answer it with. */
   parse(memory: GuestMemory, limits: RequestLimits): RingMistake | undefined {
     const { readable, writable } = this.chain;
+    this.type = 0;
+    this.sector = 0;
     if (writable.byteLength === 0) return "NoStatusByte";
     const last = writable.end - 1;
     this.statusOffset = writable.offsets[last]! + writable.lengths[last]! - 1;
@@ -75,6 +80,7 @@ export class BlockRequest {
   }
 
   #classify(limits: RequestLimits): void {
+    this.statusFollowsData = true;
     switch (this.type) {
       case VIRTIO_BLK_T_IN:
         this.kind = "read";
@@ -88,8 +94,8 @@ export class BlockRequest {
         return;
       case VIRTIO_BLK_T_GET_ID:
         this.kind = "get-id";
-        if (this.chain.outsideRam) this.#reject("DataOutsideRam");
-        return;
+        if (this.chain.outsideRam) return this.#reject("DataOutsideRam");
+        return this.#limitDataIn(VIRTIO_BLK_ID_BYTES);
       default:
         // The exact number decides: no bit of it means a direction or a barrier here.
         return this.#reject("UnsupportedType", VIRTIO_BLK_S_UNSUPP);
@@ -104,6 +110,14 @@ export class BlockRequest {
     else if (length > limits.maxDataBytes) this.#reject("DataTooLong");
     // In sectors: a sector times 512 may pass 2^64.
     else if (length / VIRTIO_BLK_SECTOR_BYTES > limits.capacitySectors - this.sector) this.#reject("BeyondCapacity");
+  }
+
+  /** The buffer may be longer, by terabytes when its segments lie on each other: the rest stays as it is. */
+  #limitDataIn(lengthBytes: number): void {
+    const excess = this.dataIn.byteLength - lengthBytes;
+    if (excess <= 0) return;
+    this.dataIn.dropBack(excess);
+    this.statusFollowsData = false;
   }
 
   #reject(mistake: RequestMistake, status: number = VIRTIO_BLK_S_IOERR): void {

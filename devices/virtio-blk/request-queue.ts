@@ -2,22 +2,24 @@
 
 import type { Clock } from "../../src/base/clock.ts";
 import { BlockError } from "../../src/base/errors.ts";
-import { IoVector } from "../../src/base/io-vector.ts";
 import { type TraceFields, tracePoint } from "../../src/base/trace.ts";
 import type { BlockBackend } from "../../src/block/backend.ts";
 import { type RingMistake, traceGuestError } from "../guest-mistake.ts";
 import type { VirtioTransport } from "../virtio-device.ts";
 import type { Virtqueue } from "../virtqueue/virtqueue.ts";
 import { BlockRequest, type RequestLimits } from "./block-request.ts";
-import {
-  VIRTIO_BLK_ID_BYTES,
-  VIRTIO_BLK_S_IOERR,
-  VIRTIO_BLK_S_OK,
-  VIRTIO_BLK_SECTOR_BYTES,
-} from "./virtio-blk-constants.ts";
+import { VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_SECTOR_BYTES } from "./virtio-blk-constants.ts";
 
-/** Data that one turn of the event loop moves before others have theirs. */
-const MAX_TURN_BYTES = 4 << 20;
+/**
+ * What one call may cost, in bytes of data or their worth, before others have their turn: it bounds what a guest can make of
+ * one register write, also a guest in another thread that feeds the ring meanwhile.
+ */
+const MAX_TURN_COST = 4 << 20;
+/** One look at the ring, and one request, cost as much as 4 KiB of data; one descriptor, as 256 bytes. */
+const REQUEST_COST = 4096;
+const DESCRIPTOR_COST = 256;
+/** Requests that may go on after their call, whatever the size of the ring: the others wait in it. */
+const MAX_IN_FLIGHT = 1024;
 
 const traceRead = tracePoint("virtio_blk_handle_read");
 const traceWrite = tracePoint("virtio_blk_handle_write");
@@ -61,8 +63,10 @@ class RequestSlot extends BlockRequest {
  * still under way cannot overtake a new one.
  *
  * Requests that can be finished at once are finished within the notification, a batch with one used index and at most one
- * interrupt. A batch ends after as many requests as the ring has entries, or 4 MiB: what is left waits for the next turn of
- * the event loop.
+ * interrupt. What would cost more than a turn of the event loop can bear waits for the next one.
+ *
+ * An interrupt may run the driver at once, who may then do anything, from a notification to a reset: after `#publish` and
+ * `#requireReset` all that was known of the queue must be looked at anew.
  */
 export class RequestQueue {
   readonly #owner: RequestQueueOwner;
@@ -71,7 +75,6 @@ export class RequestQueue {
   readonly #inFlight = new Set<RequestSlot>();
   #orphans = 0;
   #processing = false;
-  #again = false;
   #turnPending = false;
 
   constructor(owner: RequestQueueOwner) {
@@ -83,6 +86,7 @@ export class RequestQueue {
     this.#queue = queue;
   }
 
+  // @virtio MMIO-DEV-008 STAT-DEV-009 STAT-DEV-010
   stop(): void {
     this.#queue = undefined;
     for (const slot of this.#inFlight) {
@@ -96,59 +100,56 @@ export class RequestQueue {
 
   /** Takes and carries out what is available. */
   process(): void {
-    if (this.#processing) {
-      // The driver's interrupt handler has made more available while we publish: no recursion, another round.
-      this.#again = true;
-      return;
-    }
-    if (!this.#owner.live || this.#orphans > 0) return; // DRIVER_OK, or the last orphan, calls again
+    if (this.#processing) return; // the driver's interrupt handler notifies: the ring is looked at again as it is
     this.#processing = true;
-    let more: boolean;
-    let budget = MAX_TURN_BYTES;
-    do {
-      this.#again = false;
-      budget = this.#processBatch(budget);
-      more = this.#publishAndRearm() || this.#again;
-    } while (more && budget > 0);
-    this.#processing = false;
-    if (more) this.#continueLater();
+    try {
+      for (let budget = MAX_TURN_COST; this.#mayTake; ) {
+        budget = this.#processBatch(budget);
+        this.#publish();
+        if (!this.#mayTake || !this.#queue!.rearm()) return;
+        if (budget <= 0) return this.#continueLater();
+      }
+    } finally {
+      this.#processing = false;
+    }
   }
 
   /** A request that did not end within its call has ended: well, or with `error`. */
   finishLater(slot: RequestSlot, error: unknown): void {
-    if (slot.orphaned) {
-      slot.orphaned = false;
-      this.#release(slot);
-      this.#orphans--;
-      if (this.#orphans === 0) this.process();
-      return;
-    }
+    if (slot.orphaned) return this.#finishOrphan(slot, error);
+    const wasFull = this.#inFlight.size >= MAX_IN_FLIGHT;
     this.#inFlight.delete(slot);
     this.#end(slot, error);
     // Several requests that end in one turn would each be published; the driver sees them as they come.
-    if (!this.#processing) this.#publish();
+    this.#publish();
+    if (wasFull) this.process();
+  }
+
+  /** Buffers may be taken: not before DRIVER_OK, nor while an orphan is under way, which calls again when it ends. */
+  get #mayTake(): boolean {
+    return this.#queue !== undefined && this.#owner.live && this.#orphans === 0 && this.#inFlight.size < MAX_IN_FLIGHT;
   }
 
   /** Returns what is left of `budget`, which is 0 or less when others should have their turn. */
   #processBatch(budget: number): number {
-    for (let taken = this.#queue?.size ?? 0; budget > 0 && this.#queue !== undefined; taken--) {
-      if (taken === 0) return 0;
+    budget -= REQUEST_COST;
+    while (budget > 0 && this.#queue !== undefined && this.#inFlight.size < MAX_IN_FLIGHT) {
       const slot = this.#acquire();
       const result = this.#queue.pop(slot.chain);
-      if (result === "chain") {
-        const mistake = slot.parse(this.#owner.transport.memory, this.#owner.limits);
-        if (mistake === undefined) {
-          budget -= slot.dataIn.byteLength + slot.dataOut.byteLength;
-          this.#carryOut(slot);
-          continue;
-        }
+      if (result !== "chain") {
         this.#release(slot);
-        this.#requireReset(mistake);
+        if (result === "broken") this.#requireReset(this.#queue, this.#queue.mistake!);
         return budget;
       }
-      this.#release(slot);
-      if (result === "broken") this.#requireReset(this.#queue.mistake!);
-      return budget;
+      const mistake = slot.parse(this.#owner.transport.memory, this.#owner.limits);
+      if (mistake !== undefined) {
+        this.#release(slot);
+        this.#requireReset(this.#queue, mistake);
+        return budget;
+      }
+      budget -= REQUEST_COST + slot.chain.descriptors * DESCRIPTOR_COST;
+      if (slot.kind === "read" || slot.kind === "write") budget -= slot.dataIn.byteLength + slot.dataOut.byteLength;
+      this.#carryOut(slot);
     }
     return budget;
   }
@@ -158,15 +159,16 @@ export class RequestQueue {
   }
 
   /** What was used before the mistake is still the driver's to see. */
-  #requireReset(mistake: RingMistake): void {
-    this.#publish();
-    this.#owner.transport.requireReset(mistake);
+  #requireReset(queue: Virtqueue, mistake: RingMistake): void {
+    this.#owner.transport.requireReset(mistake, queue.publish());
   }
 
-  #publishAndRearm(): boolean {
-    this.#publish();
-    // The notification may have run the driver, and the driver may have stopped the queue.
-    return this.#queue?.rearm() ?? false;
+  #finishOrphan(slot: RequestSlot, error: unknown): void {
+    slot.orphaned = false;
+    this.#release(slot);
+    this.#orphans--;
+    if (this.#orphans === 0) this.process();
+    rethrowUnlessBlockError(error);
   }
 
   #continueLater(): void {
@@ -208,23 +210,16 @@ export class RequestQueue {
         return backend.flush();
       case "get-id":
         if (traceGetId.enabled) traceGetId.emit(traceFields(slot, slot.dataIn.byteLength));
-        return this.#readId(slot);
+        return slot.dataIn.copyFrom(this.#owner.id, 0);
       case "rejected":
         traceGuestError(slot.mistake!, slot.type);
         return;
     }
   }
 
-  #readId(slot: RequestSlot): void {
-    const { dataIn } = slot;
-    dataIn.clearData();
-    const length = Math.min(dataIn.byteLength, VIRTIO_BLK_ID_BYTES);
-    new IoVector(dataIn.bytes).slice(dataIn, 0, length).copyFrom(this.#owner.id, 0);
-  }
-
   /** Writes the status byte and the used element; `publish` makes them visible. */
   #end(slot: RequestSlot, error: unknown): void {
-    if (error !== undefined && !(error instanceof BlockError)) throw error; // a mistake of ours
+    rethrowUnlessBlockError(error);
     let status = VIRTIO_BLK_S_OK;
     if (error !== undefined) status = VIRTIO_BLK_S_IOERR;
     else if (slot.kind === "rejected") status = slot.status;
@@ -271,12 +266,20 @@ function traceFields(slot: BlockRequest, bytes: number): TraceFields {
   return { head: slot.chain.head, sector: slot.sector, bytes };
 }
 
+/** Anything else that a request ends with is a mistake of ours. */
+function rethrowUnlessBlockError(error: unknown): void {
+  if (error !== undefined && !(error instanceof BlockError)) throw error;
+}
+
 /**
  * How many writable bytes were written, from the first one on: §2.7.8.2. After an error the data was not, and the status byte
  * that follows it does not count.
  */
+// @virtio SPLIT-DEV-023 VQ-DEV-001
 function writtenBytes(slot: BlockRequest, status: number): number {
+  if (slot.chain.mistake !== undefined) return 0; // not all of its buffers are known
   const { byteLength } = slot.dataIn;
   if (byteLength === 0) return 1;
-  return status === VIRTIO_BLK_S_OK && slot.kind !== "flush" ? byteLength + 1 : 0;
+  if (status !== VIRTIO_BLK_S_OK || slot.kind === "flush") return 0;
+  return slot.statusFollowsData ? byteLength + 1 : byteLength;
 }

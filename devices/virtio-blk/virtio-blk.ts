@@ -12,7 +12,7 @@ import {
   VIRTIO_F_INDIRECT_DESC,
   VIRTIO_F_VERSION_1,
 } from "../virtio-features.ts";
-import type { Virtqueue } from "../virtqueue/virtqueue.ts";
+import { MAX_CHAIN_DESCRIPTORS, type Virtqueue } from "../virtqueue/virtqueue.ts";
 import type { RequestLimits } from "./block-request.ts";
 import { RequestQueue, type RequestQueueOwner } from "./request-queue.ts";
 import { type BlockTopology, VirtioBlkConfig } from "./virtio-blk-config.ts";
@@ -30,8 +30,10 @@ import {
 } from "./virtio-blk-constants.ts";
 
 const DEFAULT_QUEUE_SIZE = 256;
-/** The greatest data segment, and with `seg_max` the greatest request: what a turn of the event loop can bear. */
-const SIZE_MAX_BYTES = 1 << 20;
+/** The greatest data segment that `size_max` allows. */
+const MAX_SEGMENT_BYTES = 1 << 20;
+/** `seg_max` segments of `size_max` bytes are at most this: one request is what a turn of the event loop can bear. */
+const MAX_REQUEST_BYTES = 256 << 20;
 const DEFAULT_TOPOLOGY: BlockTopology = {
   blockSizeBytes: VIRTIO_BLK_SECTOR_BYTES,
   physicalBlockExp: 3,
@@ -84,10 +86,12 @@ export class VirtioBlk implements VirtioDevice, RequestQueueOwner {
     const serialBytes = new TextEncoder().encode(serial);
     assert(serialBytes.length <= VIRTIO_BLK_ID_BYTES, "virtio-blk: serial longer than 20 bytes");
     this.id.set(serialBytes);
-    // Room for the header and the status in the ring, as drivers without indirect descriptors need it.
-    const segMax = Math.max(1, queueSizeMax - 2);
-    this.#maxDataBytes = segMax * SIZE_MAX_BYTES;
-    this.#config = new VirtioBlkConfig({ sizeMaxBytes: SIZE_MAX_BYTES, segMax, topology });
+    // Room for the header and the status in the chain, and in the ring, as drivers without indirect descriptors need it.
+    const descriptors = Math.min(queueSizeMax, MAX_CHAIN_DESCRIPTORS);
+    const segMax = Math.max(1, descriptors - 2);
+    const sizeMaxBytes = Math.min(MAX_SEGMENT_BYTES, MAX_REQUEST_BYTES / descriptors);
+    this.#maxDataBytes = segMax * sizeMaxBytes;
+    this.#config = new VirtioBlkConfig({ sizeMaxBytes, segMax, topology });
     this.#defaultWriteback = backend.writeCache;
     this.#config.writeback = this.#defaultWriteback;
     this.#limits = this.#noteCapacity();

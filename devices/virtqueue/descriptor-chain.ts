@@ -11,6 +11,8 @@ export const OUTSIDE_RAM: number = Number.NEGATIVE_INFINITY;
 export class DescriptorChain {
   /** Names the buffer to the driver: the index of its first descriptor. */
   head = 0;
+  /** Descriptors read for it. */
+  descriptors = 0;
   /** What the device may read, in order. Offsets count from the start of RAM, or are `OUTSIDE_RAM`. */
   readonly readable: IoVector;
   /** What the device may write. */

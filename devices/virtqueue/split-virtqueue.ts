@@ -3,7 +3,7 @@
 import type { GuestMemory } from "../../src/memory/guest-memory.ts";
 import type { RingMistake } from "../guest-mistake.ts";
 import { type DescriptorChain, OUTSIDE_RAM } from "./descriptor-chain.ts";
-import { needEvent, type PopResult, type Virtqueue, type VirtqueueLayout } from "./virtqueue.ts";
+import { MAX_CHAIN_DESCRIPTORS, needEvent, type PopResult, type Virtqueue, type VirtqueueLayout } from "./virtqueue.ts";
 
 const VIRTQ_DESC_F_NEXT = 1;
 const VIRTQ_DESC_F_WRITE = 2;
@@ -11,9 +11,8 @@ const VIRTQ_DESC_F_INDIRECT = 4;
 const VIRTQ_AVAIL_F_NO_INTERRUPT = 1;
 
 const DESCRIPTOR_BYTES = 16;
+const MAX_QUEUE_SIZE = 32768;
 const TWO_TO_32 = 2 ** 32;
-/** Descriptors of one chain, those of an indirect table included, where the queue itself is smaller: §2.7.5.3.1 has it. */
-const MAX_CHAIN_DESCRIPTORS = 1024;
 
 /** Why a layout cannot be used, or undefined when it can: alignment §2.7, and all three areas within RAM. */
 export function splitLayoutMistake(
@@ -42,7 +41,6 @@ export class SplitVirtqueue implements Virtqueue {
   readonly #mask: number;
   readonly #eventIndex: boolean;
   readonly #indirect: boolean;
-  readonly #maxDescriptors: number;
   // Offsets in RAM, in units of the view that they index.
   readonly #descriptors: number;
   readonly #availFlags16: number;
@@ -72,7 +70,6 @@ export class SplitVirtqueue implements Virtqueue {
     this.#mask = layout.size - 1;
     this.#eventIndex = layout.eventIndex;
     this.#indirect = layout.indirect;
-    this.#maxDescriptors = Math.max(layout.size, MAX_CHAIN_DESCRIPTORS);
     const avail = memory.offsetOf(layout.driverArea, 4);
     const used = memory.offsetOf(layout.deviceArea, 4);
     this.#descriptors = memory.offsetOf(layout.descriptorArea, 16);
@@ -168,11 +165,16 @@ export class SplitVirtqueue implements Virtqueue {
         index = 0;
         continue;
       }
-      if (++total > this.#maxDescriptors) return "ChainTooLong"; // what was read has no end, so no status byte
-      this.#addSegment(chain);
-      if ((flags & VIRTQ_DESC_F_NEXT) === 0) {
-        return chain.mistake !== undefined && (flags & VIRTQ_DESC_F_WRITE) === 0 ? "NoStatusByte" : undefined;
+      if (++total > MAX_CHAIN_DESCRIPTORS) chain.mistake = "ChainTooLong";
+      const isLast = (flags & VIRTQ_DESC_F_NEXT) === 0;
+      // Of a chain that is refused the end is wanted all the same: there lies the byte that says so.
+      if (chain.mistake === undefined || isLast) this.#addSegment(chain);
+      if (isLast) {
+        chain.descriptors = total;
+        const answerable = (flags & VIRTQ_DESC_F_WRITE) !== 0 && this.#length > 0;
+        return chain.mistake === undefined || answerable ? undefined : "NoStatusByte";
       }
+      if (total === MAX_QUEUE_SIZE) return "DescriptorLoop"; // or as good as one: no table needs more
       index = this.#next;
       if (index >= entries) return "NextOutOfRange";
     }

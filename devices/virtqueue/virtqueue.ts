@@ -13,6 +13,12 @@ export interface VirtqueueLayout {
   readonly indirect: boolean;
 }
 
+/**
+ * Descriptors of one chain, those of an indirect table included, whatever the size of the queue: a limit on what one buffer
+ * costs the device, as §2.7.4.1 allows it.
+ */
+export const MAX_CHAIN_DESCRIPTORS = 1024;
+
 /** What `pop` found. */
 export type PopResult = "chain" | "empty" | "broken";
 

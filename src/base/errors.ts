@@ -1,5 +1,7 @@
 // The errors that cross a part's border. A guest's mistakes are none of them: they never throw (see docs/architecture.md).
 
+import { AssertionError } from "./assert.ts";
+
 /** The C library's texts (glibc), as clients of QEMU see them after `<what failed>: `. */
 const ERRNO_TEXTS = {
   EPERM: "Operation not permitted",
@@ -55,8 +57,9 @@ export class BlockError extends Error {
   /** What the operating system reported, as a `BlockError`; any error number that we do not know counts as EIO. */
   static from(error: unknown, what: string): BlockError {
     if (error instanceof BlockError) return error;
+    if (error instanceof AssertionError) throw error; // a mistake of ours is no I/O error
     const code = error instanceof Error && "code" in error ? String(error.code) : "";
-    const errno: Errno = code in ERRNO_TEXTS ? (code as Errno) : "EIO";
+    const errno: Errno = Object.hasOwn(ERRNO_TEXTS, code) ? (code as Errno) : "EIO";
     return new BlockError(errno, `${what}: ${strerror(errno)}`, { cause: error });
   }
 }

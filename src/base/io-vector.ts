@@ -3,10 +3,15 @@
 import { assert } from "./assert.ts";
 
 const INITIAL_SEGMENTS = 4;
+const NOWHERE = new Uint8Array(0);
 
 /**
  * Segments `(offset, length)` of one buffer, in bytes, in the order in which their data follow one another. Made once per
  * request slot and refilled: it grows its tables as needed and never shrinks them.
+ *
+ * Its owner may take the buffer back while a request holds the vector: see `abandon`. Whoever reaches the data through the
+ * methods, at any time, is safe; whoever looks at `bytes` and the tables himself does so within the call that gave him the
+ * vector, or asks `abandoned` first.
  */
 export class IoVector {
   /** The buffer that the segments lie in. Often all of guest RAM: look only at the segments. */
@@ -16,8 +21,9 @@ export class IoVector {
   /** The segments are numbers `first` to `end - 1` of the two tables. */
   first = 0;
   end = 0;
-  /** The owner has taken its buffer back: see `abandon`. */
-  abandoned = false;
+  #abandoned = false;
+  /** The vector that this is a slice of, whose fate it shares. */
+  #source: IoVector | undefined = undefined;
   offsets: Float64Array = new Float64Array(INITIAL_SEGMENTS);
   lengths: Float64Array = new Float64Array(INITIAL_SEGMENTS);
 
@@ -36,11 +42,18 @@ export class IoVector {
     return this.end - this.first;
   }
 
+  /** The owner has taken its buffer back: nothing must be written anywhere from these segments any more. */
+  get abandoned(): boolean {
+    if (this.#source !== undefined) this.#followSource();
+    return this.#abandoned;
+  }
+
   clear(): void {
     this.first = 0;
     this.end = 0;
     this.byteLength = 0;
-    this.abandoned = false;
+    this.#abandoned = false;
+    this.#source = undefined;
   }
 
   push(offset: number, length: number): void {
@@ -55,7 +68,7 @@ export class IoVector {
   dropFront(length: number): void {
     assert(length <= this.byteLength, "dropFront: more than there is");
     this.byteLength -= length;
-    for (let left = length; left > 0; ) {
+    for (let left = length; left > 0 && this.first < this.end; ) {
       const size = this.lengths[this.first]!;
       if (size <= left) {
         this.first++;
@@ -72,7 +85,7 @@ export class IoVector {
   dropBack(length: number): void {
     assert(length <= this.byteLength, "dropBack: more than there is");
     this.byteLength -= length;
-    for (let left = length; left > 0; ) {
+    for (let left = length; left > 0 && this.first < this.end; ) {
       const size = this.lengths[this.end - 1]!;
       if (size <= left) {
         this.end--;
@@ -84,11 +97,16 @@ export class IoVector {
     }
   }
 
-  /** Makes this vector `length` bytes of `source` from `from` on. */
+  /**
+   * Makes this vector `length` bytes of `source` from `from` on. The two are one request's: when the owner of `source` takes
+   * its buffer back, or replaces it, the slice follows.
+   */
   slice(source: IoVector, from: number, length: number): this {
+    assert(source !== this, "slice: of itself");
     assert(from + length <= source.byteLength, "slice: past the end");
     this.clear();
     this.bytes = source.bytes;
+    this.#source = source;
     let skip = from;
     for (let i = source.first; i < source.end && this.byteLength < length; i++) {
       const size = source.lengths[i]!;
@@ -99,23 +117,24 @@ export class IoVector {
       this.push(source.offsets[i]! + skip, Math.min(size - skip, length - this.byteLength));
       skip = 0;
     }
+    this.byteLength = length; // also of a source without segments, which is an abandoned one
     return this;
   }
 
   /**
-   * The owner takes its buffer back while a request still holds the vector: from now on the segments lie in bytes that
-   * nobody looks at. What has not yet been written from them must not be any more.
+   * The owner takes its buffer back while a request still holds the vector: its length stays, its segments are gone, and so
+   * are those of its slices. Filling it does nothing, and copying from it copies nothing.
    */
   abandon(): void {
-    let longest = 0;
-    for (let i = this.first; i < this.end; i++) longest = Math.max(longest, this.lengths[i]!);
-    this.bytes = new Uint8Array(longest);
-    this.offsets.fill(0);
-    this.abandoned = true;
+    this.bytes = NOWHERE;
+    this.end = this.first;
+    this.#abandoned = true;
+    this.#source = undefined;
   }
 
   /** Copies the segments' data to `target` from `at` on. */
   copyTo(target: Uint8Array, at: number): void {
+    if (this.#source !== undefined) this.#followSource();
     let to = at;
     for (let i = this.first; i < this.end; i++) {
       const offset = this.offsets[i]!;
@@ -127,6 +146,7 @@ export class IoVector {
 
   /** Fills the segments with what stands in `source` from `at` on. */
   copyFrom(source: Uint8Array, at: number): void {
+    if (this.#source !== undefined) this.#followSource();
     let from = at;
     for (let i = this.first; i < this.end; i++) {
       const length = this.lengths[i]!;
@@ -137,7 +157,14 @@ export class IoVector {
 
   /** Fills the segments with zeroes. */
   clearData(): void {
+    if (this.#source !== undefined) this.#followSource();
     for (let i = this.first; i < this.end; i++) fillZeroes(this.bytes, this.offsets[i]!, this.lengths[i]!);
+  }
+
+  #followSource(): void {
+    const source = this.#source!;
+    if (source.abandoned) this.abandon();
+    else this.bytes = source.bytes;
   }
 
   #grow(): void {

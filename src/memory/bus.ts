@@ -43,6 +43,7 @@ export class Bus {
   /** Maps `region` at `address`; overlapping what is there already is the caller's mistake. */
   map(address: number, region: MmioRegion): void {
     const end = address + region.size;
+    assert(Number.isSafeInteger(address) && address >= 0 && Number.isSafeInteger(end), "bus: no address");
     for (const other of this.#mappings) assert(end <= other.start || address >= other.end, "bus: regions overlap");
     if (this.#memory !== undefined) {
       const { baseAddress, sizeBytes } = this.#memory;

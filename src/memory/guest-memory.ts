@@ -52,7 +52,6 @@ export class GuestMemory {
       "RAM base: not aligned to 16",
     );
     assert(Number.isSafeInteger(sizeBytes) && sizeBytes > 0, "RAM size: not a positive integer");
-    assert(baseAddress + sizeBytes <= MAX_ADDRESS, "RAM: ends above 2^53");
     this.baseAddress = baseAddress;
     this.rebind(buffer, byteOffset, sizeBytes);
   }
@@ -79,9 +78,14 @@ export class GuestMemory {
     return this.#view;
   }
 
-  /** Puts RAM over another buffer, as an emulator does whose memory has grown. Contents are the buffer's. */
+  /**
+   * Puts RAM over another buffer, as an emulator does whose memory has grown. Contents are the buffer's. RAM never shrinks:
+   * what a device was given lies within it for good.
+   */
   rebind(buffer: ArrayBufferLike, byteOffset: number, sizeBytes: number): void {
     assert(byteOffset % 4 === 0, "RAM: offset in its buffer not aligned to 4");
+    assert(sizeBytes >= this.#sizeBytes, "RAM: made smaller");
+    assert(this.baseAddress + sizeBytes <= MAX_ADDRESS, "RAM: ends above 2^53");
     this.#sizeBytes = sizeBytes;
     this.#bytes = new Uint8Array(buffer, byteOffset, sizeBytes);
     this.#view = new DataView(buffer, byteOffset, sizeBytes);
@@ -113,7 +117,7 @@ export class GuestMemory {
   /** Where [address, address + lengthBytes) lies in the views, or -1 when any of it is outside RAM. */
   offsetOf(address: number, lengthBytes: number): number {
     const offset = address - this.baseAddress;
-    return offset >= 0 && lengthBytes <= this.#sizeBytes && offset <= this.#sizeBytes - lengthBytes ? offset : -1;
+    return offset >= 0 && lengthBytes >= 0 && offset <= this.#sizeBytes - lengthBytes ? offset : -1;
   }
 
   readU8(address: number): number {
