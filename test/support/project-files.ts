@@ -6,8 +6,14 @@ import { fileURLToPath } from "node:url";
 /** The folder of package.json, ending in a slash. */
 export const PROJECT_ROOT: string = fileURLToPath(new URL("../../", import.meta.url));
 
-/** Names that are no part of a clone, as .gitignore has them. */
-const LEFT_OUT: ReadonlySet<string> = new Set([".git", "node_modules", "dist", "coverage", ".cache"]);
+/** Names of folders that are no part of a clone: those of .gitignore, and git's own. */
+const LEFT_OUT: ReadonlySet<string> = new Set([
+  ".git",
+  ...readProjectFile(".gitignore")
+    .split("\n")
+    .filter((line) => line.endsWith("/"))
+    .map((line) => line.slice(0, -1)),
+]);
 
 /** Paths relative to the root, with slashes, sorted. */
 export function listProjectFiles(): string[] {
