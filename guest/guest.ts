@@ -38,6 +38,7 @@ export class Guest {
   readonly #outer: AbortSignal | undefined;
   #driver: VirtioBlkDriver | undefined;
   #probing = false;
+  #closed: Promise<void> | undefined;
 
   constructor(target: GuestTarget, options: GuestOptions = {}) {
     this.target = target;
@@ -103,11 +104,20 @@ export class Guest {
   }
 
   /**
-   * Ends the guest: everything under way rejects with `reason`, the device is reset, and the promise resolves once that is over.
-   * Rejects with a `GuestDriverError` when the device does not answer the reset. Nothing happens when the guest has ended before.
+   * Ends the guest: everything under way rejects with `reason`, a device that was probed is reset, and the promise resolves once
+   * that is over. Rejects with a `GuestDriverError` when the device does not answer the reset. Later calls change nothing and
+   * return the same promise.
    */
-  async close(reason: unknown = new GuestClosedError("the guest was closed")): Promise<void> {
-    if (this.signal.aborted) return;
+  close(reason: unknown = new GuestClosedError("the guest was closed")): Promise<void> {
+    this.#closed ??= this.#close(reason);
+    return this.#closed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #close(reason: unknown): Promise<void> {
     this.#outer?.removeEventListener("abort", this.#onOuterAbort);
     const driver = this.#driver;
     this.#end(reason);
@@ -116,13 +126,9 @@ export class Guest {
     this.#releaseDriver();
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
-  }
-
   readonly #onOuterAbort = (): void => {
     this.#end(this.#outer?.reason);
-    // Whoever aborts does not wait: the device is told to stop, and RAM is not used again.
+    // Whoever aborts does not wait for it: the device is told to stop. `close` waits.
     this.#driver?.transport.startReset();
   };
 
