@@ -1,0 +1,140 @@
+// The host's side of a running machine, for scripts in the same process: backups, bitmaps, queries.
+
+import { assert } from "../src/base/assert.ts";
+import { QmpError } from "../src/base/errors.ts";
+import { JobList } from "../src/job/job-list.ts";
+import { BackupHandle, type BackupInfo, type StartBackupOptions } from "./backup-handle.ts";
+import { BackupTarget } from "./backup-target.ts";
+import { type BitmapInfo, type ByteRange, bitmapInfo, dirtyAreas } from "./bitmap-info.ts";
+import type { Drive } from "./drive.ts";
+import type { Machine } from "./machine.ts";
+
+export type { BackupInfo, StartBackupOptions } from "./backup-handle.ts";
+export type { BitmapInfo, ByteRange } from "./bitmap-info.ts";
+
+/** A drive, as the host sees it. */
+export interface DriveInfo {
+  readonly id: string;
+  /** The image file; undefined for a drive without one. */
+  readonly path: string | undefined;
+  readonly lengthBytes: number;
+  readonly readOnly: boolean;
+}
+
+/** Which bitmap: `drive` is the first one by default. */
+export interface BitmapName {
+  readonly drive?: string;
+  readonly name: string;
+}
+
+/**
+ * What a host does to a machine while its guest runs. Mistakes are `QmpError`s with QEMU's texts where QEMU has the case, and
+ * have changed nothing.
+ */
+export class MachineControl {
+  readonly jobs: JobList = new JobList();
+  readonly #machine: Machine;
+  readonly #backups: BackupHandle[] = [];
+  #lastBitmaps: readonly BitmapInfo[] = [];
+  #closed = false;
+
+  constructor(machine: Machine) {
+    this.#machine = machine;
+  }
+
+  get drives(): readonly DriveInfo[] {
+    return this.#machine.disks.map(({ drive }) => ({
+      id: drive.id,
+      path: drive.options.driver === "file" ? drive.options.path : undefined,
+      lengthBytes: drive.backend.lengthBytes,
+      readOnly: drive.backend.readOnly,
+    }));
+  }
+
+  /** Every backup that was started, oldest first, also those that have ended. */
+  get backups(): readonly BackupInfo[] {
+    return this.#backups.map((backup) => backup.info);
+  }
+
+  /** All bitmaps of all drives, newest first for each. After `close`, as they were then. */
+  get bitmaps(): readonly BitmapInfo[] {
+    if (this.#closed) return this.#lastBitmaps;
+    return this.#machine.disks.flatMap(({ drive }) =>
+      [...drive.node.bitmaps].map((bitmap) => bitmapInfo(drive.id, bitmap)),
+    );
+  }
+
+  /**
+   * Starts a full backup of a drive as it is at this moment, T0, to a raw image at `target`. Resolves once it runs: what the
+   * guest writes from then on is not in the backup. A target that is there already is overwritten, unless somebody uses it.
+   */
+  async startBackup(options: StartBackupOptions): Promise<BackupHandle> {
+    const drive = this.#drive(options.drive);
+    const id = options.id ?? drive.id;
+    this.jobs.checkId(id);
+    const target = await BackupTarget.open(options.target, drive.node.lengthBytes, id, this.drives);
+    try {
+      const handle = await BackupHandle.start(this.jobs, drive, target, { ...options, id }, this.#machine.clock);
+      this.#backups.push(handle);
+      return handle;
+    } catch (error) {
+      await target.close();
+      throw error;
+    }
+  }
+
+  /** Adds a bitmap that records what changes from now on; `granularityBytes` is 65536 by default. */
+  addBitmap(options: BitmapName & { readonly granularityBytes?: number; readonly disabled?: boolean }): void {
+    const { name, granularityBytes, disabled = false } = options;
+    const { bitmaps, driver } = this.#drive(options.drive).node;
+    bitmaps.add({ name, granularityBytes, disabled, clusterSizeBytes: driver.clusterSizeBytes });
+  }
+
+  removeBitmap(bitmap: BitmapName): void {
+    this.#drive(bitmap.drive).node.bitmaps.remove(bitmap.name);
+  }
+
+  /** Makes a bitmap clean. */
+  clearBitmap(bitmap: BitmapName): void {
+    this.#drive(bitmap.drive).node.bitmaps.clear(bitmap.name);
+  }
+
+  enableBitmap(bitmap: BitmapName): void {
+    this.#drive(bitmap.drive).node.bitmaps.enable(bitmap.name);
+  }
+
+  disableBitmap(bitmap: BitmapName): void {
+    this.#drive(bitmap.drive).node.bitmaps.disable(bitmap.name);
+  }
+
+  /** The dirty areas of a bitmap, in order, in whole granules but for the disk's end. */
+  dirtyAreas(bitmap: BitmapName): Iterable<ByteRange> {
+    return dirtyAreas(this.#drive(bitmap.drive).node.bitmaps.get(bitmap.name));
+  }
+
+  /** Changes the length of a drive, a multiple of 512; the guest is told. Bitmaps follow. */
+  async resize(lengthBytes: number, drive?: string): Promise<void> {
+    if (!Number.isSafeInteger(lengthBytes) || lengthBytes < 0) throw new QmpError("Parameter 'size' expects a >0 size");
+    const { id, node } = this.#drive(drive);
+    if (this.#backups.some((backup) => backup.driveId === id && !backup.hasEnded)) {
+      throw new QmpError(`Node '${id}' is busy: block device is in use by block job: backup`);
+    }
+    await node.resize(lengthBytes);
+  }
+
+  /** Cancels what jobs are left and waits for their ends. Called by whoever made the control handle. */
+  async close(): Promise<void> {
+    assert(!this.#closed, "control: closed twice");
+    await this.jobs.cancelAll();
+    for (const backup of this.#backups) await backup.ended;
+    this.#lastBitmaps = this.bitmaps;
+    this.#closed = true;
+  }
+
+  #drive(id: string | undefined): Drive {
+    const { disks } = this.#machine;
+    const found = id === undefined ? disks[0] : disks.find(({ drive }) => drive.id === id);
+    if (found === undefined) throw new QmpError(`Cannot find device='${id ?? ""}' nor node-name='${id ?? ""}'`);
+    return found.drive;
+  }
+}

@@ -1,0 +1,21 @@
+// A machine and the scripts that run on it, for Node. Published as `virtio-blk/machine`.
+
+export { createImageFile, FileDriver } from "../src/block/drivers/file/file-driver.ts";
+export { BackupHandle, type BackupInfo, type StartBackupOptions } from "./backup-handle.ts";
+export type { BitmapInfo, ByteRange } from "./bitmap-info.ts";
+export { type BitmapName, type DriveInfo, MachineControl } from "./control.ts";
+export { Drive } from "./drive.ts";
+export {
+  type DriveOptions,
+  type FileDriveOptions,
+  type FilelessDriveOptions,
+  parseDriveOptions,
+} from "./drive-options.ts";
+export { Machine, type MachineDisk, type MachineOptions } from "./machine.ts";
+export {
+  type RunScriptOptions,
+  runScript,
+  type ScriptContext,
+  type ScriptMain,
+  type ScriptReporter,
+} from "./script.ts";
