@@ -19,6 +19,11 @@ const program = new Command("vblk")
   .addHelpText("after", EXAMPLES);
 addRunCommand(program);
 
+// Whoever reads the output may stop reading, as `head` does: the run goes on, and its exit status still tells.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+});
+
 try {
   await program.parseAsync();
 } catch (error) {
