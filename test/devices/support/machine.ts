@@ -1,0 +1,61 @@
+// A block device, the RAM and the line around it, and the guest that looks at them, all within a test's reach.
+
+import type { VirtioBlkOptions } from "../../../devices/index.ts";
+import { VirtioBlk, VirtioMmio } from "../../../devices/index.ts";
+import { Guest, InProcessTarget, type VirtioMmioRegisters } from "../../../guest/index.ts";
+import type { Clock } from "../../../src/base/clock.ts";
+import { BlockBackend } from "../../../src/block/backend.ts";
+import type { BlockDriver } from "../../../src/block/driver.ts";
+import { MemoryDriver } from "../../../src/block/drivers/memory.ts";
+import { BlockNode } from "../../../src/block/node.ts";
+import { GuestMemory } from "../../../src/memory/guest-memory.ts";
+import { InterruptLine } from "../../../src/memory/interrupt-line.ts";
+
+export interface MachineOptions {
+  /** In memory, with `diskPattern` on it, by default. */
+  readonly driver?: BlockDriver;
+  /** Of the disk that is made by default. */
+  readonly sectors?: number;
+  readonly readOnly?: boolean;
+  readonly writeCache?: boolean;
+  readonly device?: Pick<VirtioBlkOptions, "serial" | "queueSizeMax" | "topology">;
+  readonly ramBase?: number;
+  readonly ramBytes?: number;
+  readonly clock?: Clock;
+}
+
+export interface TestMachine {
+  readonly memory: GuestMemory;
+  readonly line: InterruptLine;
+  readonly driver: BlockDriver;
+  readonly node: BlockNode;
+  readonly backend: BlockBackend;
+  readonly bank: VirtioMmio;
+  readonly target: InProcessTarget;
+  readonly guest: Guest;
+  readonly registers: VirtioMmioRegisters;
+}
+
+export const RAM_BASE = 0x4000_0000;
+
+/** What stands on the disk at first: no two sectors are alike. */
+export function diskPattern(lengthBytes: number, seed = 1): Uint8Array {
+  const bytes = new Uint8Array(lengthBytes);
+  for (let i = 0; i < lengthBytes; i++) bytes[i] = (Math.imul(i + seed, 0x9e37_79b1) >>> 24) ^ (i >>> 9);
+  return bytes;
+}
+
+export function makeMachine(options: MachineOptions = {}): TestMachine {
+  const { sectors = 128, readOnly = false, ramBase = RAM_BASE, ramBytes = 1 << 20, clock } = options;
+  const driver = options.driver ?? new MemoryDriver({ bytes: diskPattern(512 * sectors) });
+  const memory = new GuestMemory({ baseAddress: ramBase, sizeBytes: ramBytes });
+  const line = new InterruptLine();
+  const node = new BlockNode({ name: "disk", driver });
+  const backend = new BlockBackend({ name: "drive0", node, readOnly, writeCache: options.writeCache ?? true });
+  const withClock = clock === undefined ? {} : { clock };
+  const device = new VirtioBlk({ backend, ...options.device, ...withClock });
+  const bank = new VirtioMmio({ device, memory, line });
+  const target = new InProcessTarget({ memory, region: bank, line, ...withClock });
+  const guest = new Guest(target);
+  return { memory, line, driver, node, backend, bank, target, guest, registers: guest.registers };
+}
