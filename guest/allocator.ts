@@ -52,8 +52,8 @@ export class GuestAllocator {
 
   /** As `allocate`, but -1 when nothing fits. */
   tryAllocate(sizeBytes: number, alignment = GRANULE_BYTES): number {
-    assert(Number.isSafeInteger(sizeBytes) && sizeBytes > 0, `allocate: ${sizeBytes} is no size`);
-    assert(isPowerOfTwo(alignment), `allocate: alignment ${alignment} is no power of two`);
+    assert(Number.isSafeInteger(sizeBytes) && sizeBytes > 0, "allocate: size is no positive integer");
+    assert(alignment === GRANULE_BYTES || isPowerOfTwo(alignment), "allocate: alignment is no power of two");
     const size = roundUp(sizeBytes, GRANULE_BYTES);
     const align = Math.max(alignment, GRANULE_BYTES);
     for (let i = 0; i < this.#starts.length; i++) {

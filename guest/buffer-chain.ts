@@ -24,6 +24,7 @@ export class BufferChain {
   }
 
   /** Appends a buffer that the device reads. */
+  // @virtio SPLIT-DRV-006
   readable(address: number, lengthBytes: number): void {
     assert(this.readableCount === this.count, "buffer chain: readable after writable");
     this.#push(address, lengthBytes);
@@ -37,6 +38,7 @@ export class BufferChain {
 
   #push(address: number, lengthBytes: number): void {
     this.byteLength += lengthBytes;
+    // @virtio SPLIT-DRV-009
     assert(lengthBytes > 0 && this.byteLength <= MAX_CHAIN_BYTES, "buffer chain: length out of range");
     if (this.count === this.addresses.length) this.#grow();
     this.addresses[this.count] = address;

@@ -1,6 +1,6 @@
 // A disk as a script sees it: bytes in and out, promises, many requests at once.
 
-import { BlockRequest } from "./block-request.ts";
+import { BlockRequest, type RequestOwner } from "./block-request.ts";
 import {
   VIRTIO_BLK_ID_BYTES,
   VIRTIO_BLK_SECTOR_BYTES,
@@ -103,6 +103,7 @@ export class Disk {
    * Resolves when all writes whose promises had resolved before the call are on stable storage. Without VIRTIO_BLK_F_FLUSH a
    * write is there when it resolves (§5.2.5.1), and nothing is sent.
    */
+  // @virtio BLK-DRV-003 BLK-DRV-017 BLK-DRV-018
   flush(): Promise<void> {
     if (this.#driver.ended !== undefined) return this.#refuse(this.#driver.ended.reason);
     if (!hasFeature(this.features, VIRTIO_BLK_F_FLUSH)) return this.#settle(undefined);
@@ -112,6 +113,7 @@ export class Disk {
   }
 
   /** The device's identity string: up to 20 characters, without the NULs that pad it. */
+  // @virtio BLK-DRV-021
   async id(): Promise<string> {
     if (this.#driver.ended !== undefined) return this.#refuse(this.#driver.ended.reason);
     const bytes = new Uint8Array(VIRTIO_BLK_ID_BYTES);
@@ -171,13 +173,15 @@ export class Disk {
     return this.#driver.onConfigChange(listener);
   }
 
+  // @virtio BLK-DRV-015 BLK-DRV-019
   #rangeError(what: string, offsetBytes: number, lengthBytes: number): unknown {
     if (this.#driver.ended !== undefined) return this.#driver.ended.reason;
-    const range = `${what} of ${lengthBytes} bytes at ${offsetBytes}`;
-    if (!isSectors(offsetBytes) || !isSectors(lengthBytes))
-      return new RangeError(`${range}: not in units of 512 bytes`);
-    if (lengthBytes > this.capacityBytes - offsetBytes) {
-      return new RangeError(`${range}: the disk has ${this.capacityBytes} bytes`);
+    if (!isSectors(offsetBytes) || !isSectors(lengthBytes)) {
+      return new RangeError(`${what} of ${lengthBytes} bytes at ${offsetBytes}: not in units of 512 bytes`);
+    }
+    const { capacityBytes } = this;
+    if (lengthBytes > capacityBytes - offsetBytes) {
+      return new RangeError(`${what} of ${lengthBytes} bytes at ${offsetBytes}: the disk has ${capacityBytes} bytes`);
     }
     return undefined;
   }
@@ -187,21 +191,24 @@ export class Disk {
     const max = driver.maxTransferBytes;
     const count = Math.ceil(bytes.length / max);
     if (count === 0) return this.#settle(result);
-    const what = type === VIRTIO_BLK_T_IN ? "read" : "write";
-    const transfer = new Transfer(count, result, what);
-    const submit = (from: number, piece: Uint8Array): void => {
-      const sector = (offsetBytes + from) / VIRTIO_BLK_SECTOR_BYTES;
-      const [out, into] = type === VIRTIO_BLK_T_IN ? [undefined, piece] : [piece, undefined];
-      driver.submit(new BlockRequest(type, sector, out, into, transfer));
-    };
-    if (count === 1) {
-      submit(0, bytes);
-    } else {
-      this.batch(() => {
-        for (let from = 0; from < bytes.length; from += max) submit(from, bytes.subarray(from, from + max));
-      });
-    }
+    const transfer = new Transfer(count, result, type === VIRTIO_BLK_T_IN ? "read" : "write");
+    if (count === 1) this.#submit(type, offsetBytes, bytes, transfer);
+    else this.#submitPieces(type, offsetBytes, bytes, max, transfer);
     return transfer.promise;
+  }
+
+  #submitPieces(type: number, offsetBytes: number, bytes: Uint8Array, max: number, owner: RequestOwner): void {
+    this.batch(() => {
+      for (let from = 0; from < bytes.length; from += max) {
+        this.#submit(type, offsetBytes + from, bytes.subarray(from, from + max), owner);
+      }
+    });
+  }
+
+  #submit(type: number, offsetBytes: number, bytes: Uint8Array, owner: RequestOwner): void {
+    const sector = offsetBytes / VIRTIO_BLK_SECTOR_BYTES;
+    const reads = type === VIRTIO_BLK_T_IN;
+    this.#driver.submit(new BlockRequest(type, sector, reads ? undefined : bytes, reads ? bytes : undefined, owner));
   }
 
   /** Resolves without a request, but takes a turn as one would: no loop of awaits may shut others out. */

@@ -178,6 +178,7 @@ export class RequestQueue {
     target.writeRam8(address + request.ramBytes - 1, STATUS_NOT_WRITTEN);
   }
 
+  // @virtio SPLIT-DRV-024
   #complete(token: number): void {
     const request = this.#inRing[token];
     if (request === undefined) return; // failed meanwhile: an abort may come from within a register access

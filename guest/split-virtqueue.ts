@@ -38,6 +38,11 @@ export interface SplitVirtqueueOptions {
 }
 
 const NONE = -1;
+/** A table for so many descriptors lies ready beside each descriptor of the ring; a longer chain gets one of its own. */
+const READY_TABLE_DESCRIPTORS = 4;
+const READY_TABLE_BYTES = READY_TABLE_DESCRIPTORS * VIRTQ_DESC_BYTES;
+/** The ready tables may take one in so many bytes of the RAM that is free; else every chain gets a table of its own. */
+const READY_TABLES_SHARE_OF_RAM = 4;
 
 /**
  * A ring in guest RAM and what the driver knows of it. What the driver wrote is never read back: free descriptors, heads and
@@ -72,8 +77,10 @@ export class SplitVirtqueue implements Virtqueue {
   readonly #chainDescriptors: Uint16Array;
   /** Per head: bytes that the device may write. */
   readonly #writableBytes: Float64Array;
-  /** Per head: address of the indirect table, or -1. */
-  readonly #tables: Float64Array;
+  /** Address of the ready tables, or -1. */
+  readonly #readyTables: number;
+  /** Per head: address of the chain's own indirect table, or -1. */
+  readonly #ownTables: Float64Array;
 
   /** avail.idx as it will be after the next kick. */
   #added = 0;
@@ -108,7 +115,10 @@ export class SplitVirtqueue implements Virtqueue {
     this.#free = size;
     this.#chainDescriptors = new Uint16Array(size);
     this.#writableBytes = new Float64Array(size);
-    this.#tables = new Float64Array(size).fill(NONE);
+    const readyBytes = size * READY_TABLE_BYTES;
+    const ready = options.indirect && readyBytes * READY_TABLES_SHARE_OF_RAM <= allocator.freeBytes;
+    this.#readyTables = ready ? allocator.tryAllocate(readyBytes) : NONE;
+    this.#ownTables = new Float64Array(size).fill(NONE);
   }
 
   get inFlight(): number {
@@ -120,8 +130,9 @@ export class SplitVirtqueue implements Virtqueue {
   }
 
   /** A chain of more buffers than the queue has descriptors never fits: §2.7.5.3.1 forbids it in an indirect table too. */
+  // @virtio SPLIT-DRV-014
   add(chain: BufferChain): number {
-    assert(chain.count > 0 && chain.count <= this.size, `chain of ${chain.count} buffers for a queue of ${this.size}`);
+    assert(chain.count > 0 && chain.count <= this.size, "chain: no buffers, or more than the queue has descriptors");
     if (this.#free === 0) return NONE;
     let head = NONE;
     if (this.#indirect && chain.count > 1) head = this.#addIndirect(chain);
@@ -136,6 +147,7 @@ export class SplitVirtqueue implements Virtqueue {
     return head;
   }
 
+  // @virtio SPLIT-DRV-017 SPLIT-DRV-033 SPLIT-DRV-034
   kick(): boolean {
     if (this.#added === this.#published) return false;
     const from = this.#published;
@@ -173,11 +185,13 @@ export class SplitVirtqueue implements Virtqueue {
     return head;
   }
 
+  // @virtio SPLIT-DRV-018 SPLIT-DRV-020
   disableInterrupts(): void {
     // With the event index, a used_event that lies behind asks for silence until it is moved: §2.7.7.1, flags stay 0.
     if (!this.#eventIndex) this.#target.writeRam16(this.driverArea, VIRTQ_AVAIL_F_NO_INTERRUPT);
   }
 
+  // @virtio SPLIT-DRV-036
   enableInterrupts(): boolean {
     if (this.#eventIndex) this.#target.writeRam16(this.#usedEvent, this.#taken);
     else this.#target.writeRam16(this.driverArea, 0);
@@ -187,11 +201,9 @@ export class SplitVirtqueue implements Virtqueue {
   }
 
   release(): void {
-    for (let head = 0; head < this.size; head++) {
-      const table = this.#tables[head]!;
-      if (table !== NONE) this.#allocator.free(table);
-    }
-    this.#tables.fill(NONE);
+    for (const table of this.#ownTables) if (table !== NONE) this.#allocator.free(table);
+    this.#ownTables.fill(NONE);
+    if (this.#readyTables !== NONE) this.#allocator.free(this.#readyTables);
     this.#allocator.free(this.descriptorArea);
   }
 
@@ -211,14 +223,21 @@ export class SplitVirtqueue implements Virtqueue {
   }
 
   /** One descriptor that points to a table; -1 when there is no RAM for the table. */
+  // @virtio SPLIT-DRV-012 SPLIT-DRV-013 SPLIT-DRV-015
   #addIndirect(chain: BufferChain): number {
-    const table = this.#allocator.tryAllocate(VIRTQ_DESC_BYTES * chain.count);
-    if (table < 0) return NONE;
+    const head = this.#freeHead;
+    let table = NONE;
+    if (this.#readyTables !== NONE && chain.count <= READY_TABLE_DESCRIPTORS) {
+      table = this.#readyTables + READY_TABLE_BYTES * head;
+    } else {
+      table = this.#allocator.tryAllocate(VIRTQ_DESC_BYTES * chain.count);
+      if (table < 0) return NONE;
+      this.#ownTables[head] = table;
+    }
     for (let i = 0; i < chain.count; i++) {
       const last = i === chain.count - 1;
       this.#writeDescriptor(table + VIRTQ_DESC_BYTES * i, chain, i, last ? 0 : i + 1);
     }
-    const head = this.#freeHead;
     const at = this.descriptorArea + VIRTQ_DESC_BYTES * head;
     this.#writeAddress(at, table);
     this.#target.writeRam32(at + 8, VIRTQ_DESC_BYTES * chain.count);
@@ -226,7 +245,6 @@ export class SplitVirtqueue implements Virtqueue {
     this.#freeHead = this.#next[head]!;
     this.#free--;
     this.#chainDescriptors[head] = 1;
-    this.#tables[head] = table;
     return head;
   }
 
@@ -243,6 +261,7 @@ export class SplitVirtqueue implements Virtqueue {
     this.#target.writeRam32(at + 4, Math.floor(address / 2 ** 32));
   }
 
+  // @virtio SPLIT-DRV-027 SPLIT-DRV-028 SPLIT-DRV-029 SPLIT-DRV-030 SPLIT-DRV-031 SPLIT-DRV-032
   #wantsNotification(from: number): boolean {
     // Each way ignores what the other looks at: §2.7.10.1.
     if (this.#eventIndex) return passesEvent(this.#target.readRam16(this.#availEvent), this.#added, from);
@@ -269,10 +288,10 @@ export class SplitVirtqueue implements Virtqueue {
     this.#freeHead = head;
     this.#free += descriptors;
     this.#chainDescriptors[head] = 0;
-    const table = this.#tables[head]!;
+    const table = this.#ownTables[head]!;
     if (table !== NONE) {
       this.#allocator.free(table);
-      this.#tables[head] = NONE;
+      this.#ownTables[head] = NONE;
     }
   }
 }

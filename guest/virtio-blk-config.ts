@@ -65,6 +65,7 @@ export function readVirtioBlkConfig(transport: VirtioMmioDriver, features: Featu
   return config;
 }
 
+// @virtio CFG-DRV-003 MMIO-DRV-005
 function readFields(transport: VirtioMmioDriver, features: FeatureSet): VirtioBlkConfig {
   const has = (feature: number): boolean => hasFeature(features, feature);
   return {

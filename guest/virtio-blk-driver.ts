@@ -124,6 +124,7 @@ export class VirtioBlkDriver {
   }
 
   /** After a reset: negotiates, sets the queue up and makes the device live. §3.1.1 from step 2 on. When that fails, FAILED is set. */
+  // @virtio INIT-DRV-001 INIT-DRV-007 INIT-DRV-008
   start(): void {
     const { transport } = this;
     try {
@@ -196,6 +197,7 @@ export class VirtioBlkDriver {
   }
 
   /** After `end` and a reset, when the device cannot touch RAM any more: gives the RAM back. */
+  // @virtio INIT-DRV-010 INIT-DRV-011
   release(): void {
     assert(this.#ended !== undefined, "release: the driver has not ended");
     if (this.#requests !== undefined) this.#requests.release();
@@ -308,6 +310,7 @@ export class VirtioBlkDriver {
     return ended;
   }
 
+  // @virtio BLK-DRV-014
   #readChangedConfig(): void {
     this.#checkAlive();
     this.#config = readVirtioBlkConfig(this.transport, this.#features);

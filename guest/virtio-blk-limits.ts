@@ -53,6 +53,7 @@ const DEFAULT_MAX_TRANSFER_BYTES = 1 << 20;
 const TRANSFER_SHARE_OF_RAM = 4;
 
 /** What of `offered` to accept, without the feature numbers in `withoutFeatures` and those that depend on them. */
+// @virtio FEAT-DRV-001 FEAT-DRV-002 FEAT-DRV-004 FEAT-DRV-007 BLK-DRV-016
 export function acceptableFeatures(offered: FeatureSet, withoutFeatures: readonly number[]): FeatureSet {
   let features = offered & SUPPORTED & ~featureSet(...withoutFeatures);
   // §5.2.3.1: CONFIG_WCE stands on FLUSH.

@@ -53,6 +53,7 @@ export class VirtioMmioDriver implements QueueNotifier {
    * Reads who is there, and nothing else. `undefined` for the empty slot that DeviceID 0 stands for, which is no error (§4.2.2.2);
    * a `GuestDriverError` for what is no virtio-mmio device of version 2.
    */
+  // @virtio MMIO-DRV-006 MMIO-DRV-008 MMIO-DRV-010 MMIO-DRV-011 MMIO-DRV-024 MMIO-DRV-025
   identify(): DeviceIdentity | undefined {
     const magic = this.registers.magicValue;
     if (magic !== VIRTIO_MMIO_MAGIC) {
@@ -71,6 +72,7 @@ export class VirtioMmioDriver implements QueueNotifier {
   }
 
   /** Resets the device; resolves once Status reads 0, which is when the reset is over (§2.4.2). */
+  // @virtio STAT-DRV-005
   async reset(): Promise<void> {
     this.startReset();
     const startedMs = this.#target.clock.nowMs();
@@ -92,12 +94,14 @@ export class VirtioMmioDriver implements QueueNotifier {
   }
 
   /** Sets bits of Status; none is ever cleared but by a reset (§2.1.1). */
+  // @virtio STAT-DRV-001 STAT-DRV-002
   addStatus(bits: number): void {
     this.#statusBits |= bits;
     this.registers.status = this.#statusBits | (this.registers.status & VIRTIO_STATUS_DEVICE_NEEDS_RESET);
   }
 
   /** Sets FAILED: the guest has given up on the device. */
+  // @virtio INIT-DRV-006
   fail(): void {
     this.addStatus(VIRTIO_STATUS_FAILED);
   }
@@ -108,6 +112,7 @@ export class VirtioMmioDriver implements QueueNotifier {
   }
 
   /** The features that the device offers, of the first 64. */
+  // @virtio MMIO-DRV-012
   readOfferedFeatures(): FeatureSet {
     this.registers.deviceFeaturesSel = 1;
     const high = this.registers.deviceFeatures;
@@ -117,6 +122,7 @@ export class VirtioMmioDriver implements QueueNotifier {
   }
 
   /** Accepts `features`, which the device must have offered along with all of `required`, and sets FEATURES_OK. §3.1.1 steps 4 to 6 */
+  // @virtio INIT-DRV-005 MMIO-DRV-013 RSVD-DRV-001
   negotiate(features: FeatureSet, required: FeatureSet): void {
     const missing = required & ~features;
     if (missing !== 0n) {
@@ -136,6 +142,7 @@ export class VirtioMmioDriver implements QueueNotifier {
    * Sets up queue `index` with what `create` makes of its largest size, and makes it ready. §4.2.3.2; the ring that `create`
    * returns is zeroed and of at most that size.
    */
+  // @virtio MMIO-DRV-014 MMIO-DRV-015 MMIO-DRV-030
   setUpQueue<Queue extends Virtqueue>(index: number, create: (sizeMax: number) => Queue): Queue {
     this.registers.queueSel = index;
     if (this.registers.queueReady !== 0) {
@@ -167,6 +174,7 @@ export class VirtioMmioDriver implements QueueNotifier {
    * Reads why the line is raised and acknowledges that, before the caller looks at any ring: what the device does from here on
    * raises the line again. Undefined bits are neither reported nor acknowledged (§4.2.2.2). 0 when the interrupt is another's.
    */
+  // @virtio MMIO-DRV-018 MMIO-DRV-019 MMIO-DRV-020 MMIO-DRV-031
   acknowledgeInterrupt(): number {
     const cause = this.registers.interruptStatus & INTERRUPT_BITS;
     if (cause !== 0) this.registers.interruptAck = cause;
@@ -189,6 +197,7 @@ export class VirtioMmioDriver implements QueueNotifier {
   }
 
   /** What `read` returns when all that it reads of the configuration belongs together: §2.5.1. */
+  // @virtio CFG-DRV-001 CFG-DRV-002
   readConfigStable<Result>(read: () => Result): Result {
     for (let attempt = 0; attempt < CONFIG_READ_ATTEMPTS; attempt++) {
       const before = this.registers.configGeneration;

@@ -74,7 +74,7 @@ describe("Guest", () => {
     expect(guest.signal.aborted).toBe(true);
   });
 
-  it("gives RAM back only once Status reads 0", async () => {
+  it("INIT-DRV-011 gives RAM back only once Status reads 0", async () => {
     const { guest, device } = fakeMachine();
     const disk = await guest.probe();
     device.onNotify = () => undefined;

@@ -134,11 +134,32 @@ describe("SplitVirtqueue in RAM", () => {
     expect(read16(12)).toBe(2);
   });
 
-  it("falls back to direct descriptors when there is no RAM for a table", () => {
-    const { queue, read16, allocator } = makeQueue({ size: 8, indirect: true });
+  it("has a table ready for a short chain, takes RAM for a long one and falls back to direct descriptors", () => {
+    const { queue, read16, read32, allocator } = makeQueue({ size: 8, indirect: true });
+    const short = chainOf([[BASE + 0x1000, 16]], [[BASE + 0x3000, 1]]);
+    const long = new BufferChain();
+    for (let i = 0; i < 5; i++) long.readable(BASE + 0x1000 * i, 16);
+    const before = allocator.allocatedCount;
+    queue.add(short);
+    queue.add(short);
+    expect(allocator.allocatedCount).toBe(before);
+    expect(read32(16) - read32(0)).toBe(64);
+    queue.add(long);
+    expect(allocator.allocatedCount).toBe(before + 1);
+    expect([read32(32 + 8), read16(32 + 12)]).toEqual([80, 4]);
     allocator.allocate(allocator.freeBytes);
-    expect(queue.add(chainOf([[BASE + 0x1000, 16]], [[BASE + 0x3000, 1]]))).toBe(0);
-    expect([read16(12), read16(28)]).toEqual([1, 2]);
+    expect(queue.add(long)).toBe(3);
+    expect([0, 1, 2, 3, 4].map((i) => read16(16 * (3 + i) + 12))).toEqual([1, 1, 1, 1, 0]);
+    expect(queue.freeDescriptors).toBe(0);
+  });
+
+  it("takes RAM for every table where ready ones would take too much of it", () => {
+    const { queue, allocator, read16 } = makeQueue({ size: 8, indirect: true, ramBytes: 0x100 + 1024 });
+    const before = allocator.allocatedCount;
+    expect(before).toBe(1);
+    queue.add(chainOf([[BASE + 0x1000, 16]], [[BASE + 0x3000, 1]]));
+    expect(allocator.allocatedCount).toBe(2);
+    expect(read16(12)).toBe(4);
   });
 
   it("writes all 64 bits of an address", () => {

@@ -28,9 +28,7 @@ export const VERSION_1: bigint = 1n << 32n;
 export const EVENT_IDX: bigint = 1n << 29n;
 export const INDIRECT: bigint = 1n << 28n;
 export const FLUSH: bigint = 1n << 9n;
-export const CONFIG_WCE: bigint = 1n << 11n;
 export const SEG_MAX: bigint = 1n << 2n;
-export const SIZE_MAX: bigint = 1n << 1n;
 
 /** Register bank, one split virtqueue and a disk in an array. Fields are there for tests to change at any time. */
 export class FakeDevice implements MmioRegion {
