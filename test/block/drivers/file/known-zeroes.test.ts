@@ -93,6 +93,9 @@ describe("KnownZeroes", () => {
     known.resize(256 * GIB);
     expect([known.nextZero(0, 64 * GIB), known.nextUnknown(GIB, GIB)]).toEqual([GIB, -1]);
     expect([known.nextZero(2 * GIB, 254 * GIB), known.nextUnknown(64 * GIB, 192 * GIB)]).toEqual([64 * GIB, -1]);
+    // 2^24 granules are all there are room for: one byte written takes 16 KiB.
+    known.remove(100 * GIB, 1);
+    expect(known.nextZero(100 * GIB, GIB)).toBe(100 * GIB + 16_384);
     known.resize(GIB + 8192);
     expect([known.nextZero(0, GIB + 8192), known.nextUnknown(GIB, 8192)]).toEqual([GIB, -1]);
     known.remove(GIB, 4096);

@@ -1,5 +1,4 @@
 // Locks as files beside the image, where there is no perl to take QEMU's: who excludes whom, and what a dead one leaves.
-import { execFileSync } from "node:child_process";
 import {
   chmodSync,
   mkdirSync,
@@ -19,7 +18,7 @@ import { systemClock } from "../../../../src/base/clock.ts";
 import { BlockError } from "../../../../src/base/errors.ts";
 import { subscribeTrace } from "../../../../src/base/trace.ts";
 import { createImageFile, FileDriver, type FileDriverOptions } from "../../../../src/block/drivers/file/file-driver.ts";
-import { useCompanions } from "./support/processes.ts";
+import { runWell, useCompanions } from "./support/processes.ts";
 import { useTemporaryFolder } from "./support/temporary-folder.ts";
 
 const NO_PERL = "/nonexistent/perl";
@@ -142,7 +141,7 @@ describe("a lock file", () => {
   });
 
   it.runIf(linux)("of a process that is dead but not yet waited for is taken over", async () => {
-    execFileSync("mkfifo", [inFolder("end")]);
+    runWell("mkfifo", inFolder("end"));
     const parent = companions.start("sh", "-c", `(read word < ${inFolder("end")}) & echo child $!; exec sleep 600`);
     const zombie = Number((await parent.hears(/child (\d+)\n/))[1]);
     // The shell would wait for its child; what it has turned into does not.
@@ -177,7 +176,7 @@ describe("a lock file", () => {
     ["far too much", () => writeFileSync(inFolder("a.img.vblk-lock.writer.x"), claimOf(1, "1".repeat(100_000)))],
     ["a folder", () => mkdirSync(inFolder("a.img.vblk-lock.writer.x"))],
     ["a link", () => symlinkSync("/dev/zero", inFolder("a.img.vblk-lock.writer.x"))],
-    ["a FIFO", () => execFileSync("mkfifo", [inFolder("a.img.vblk-lock.writer.x")])],
+    ["a FIFO", () => runWell("mkfifo", inFolder("a.img.vblk-lock.writer.x"))],
   ])("that holds %s counts as held", async (_what, put) => {
     put();
     const error = await failureOf(open());

@@ -1,5 +1,4 @@
 // What a file driver refuses to open or to make, and how it says so; a failed open changes nothing.
-import { execFileSync } from "node:child_process";
 import {
   chmodSync,
   closeSync,
@@ -23,6 +22,7 @@ import { BlockError } from "../../../../src/base/errors.ts";
 import { IoVector } from "../../../../src/base/io-vector.ts";
 import { createImageFile, FileDriver } from "../../../../src/block/drivers/file/file-driver.ts";
 import { FaultyFileIo } from "./support/faulty-file-io.ts";
+import { runWell } from "./support/processes.ts";
 import { useTemporaryFolder } from "./support/temporary-folder.ts";
 
 const NOBODY = 65_534;
@@ -68,7 +68,7 @@ describe("opening an image", () => {
   });
 
   it.runIf(process.platform !== "win32")("that is a FIFO does not wait for its other end", async () => {
-    execFileSync("mkfifo", [inFolder("fifo")]);
+    runWell("mkfifo", inFolder("fifo"));
     for (const readOnly of [true, false]) {
       const error = await failureOf(FileDriver.open({ path: inFolder("fifo"), readOnly }));
       expect(error.message).toBe(`'file' driver requires '${inFolder("fifo")}' to be a regular file`);
@@ -220,7 +220,7 @@ describe("making an image", () => {
   });
 
   it("of a device or a FIFO fails", async () => {
-    execFileSync("mkfifo", [inFolder("fifo")]);
+    runWell("mkfifo", inFolder("fifo"));
     for (const path of ["/dev/null", inFolder("fifo")]) {
       const error = await failureOf(createImageFile({ path, lengthBytes: 512 }));
       expect(error.message).toBe(`'file' driver requires '${path}' to be a regular file`);

@@ -1,5 +1,4 @@
 // QEMU's own locks on an image: which bytes, who excludes whom, in both directions with QEMU's programs.
-import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -8,7 +7,7 @@ import { IoVector } from "../../../../src/base/io-vector.ts";
 import { createImageFile, FileDriver, type FileDriverOptions } from "../../../../src/block/drivers/file/file-driver.ts";
 import { hasQemuConflict } from "../../../../src/block/drivers/file/qemu-lock.ts";
 import { describeWithTools } from "../../../support/tools.ts";
-import { useCompanions } from "./support/processes.ts";
+import { run, runWell, useCompanions } from "./support/processes.ts";
 import { useTemporaryFolder } from "./support/temporary-folder.ts";
 
 const NO_PERL = "/nonexistent/perl";
@@ -50,12 +49,6 @@ function lockTable(path: string): string[] {
     .filter((fields) => fields[5]?.endsWith(`:${ino}`))
     .map((fields) => `${fields[1]} ${fields[3]} ${fields[6]}-${fields[7]}`)
     .sort();
-}
-
-/** Runs a program to its end: its exit code and all that it said. */
-function run(command: string, ...args: string[]): { status: number | null; text: string } {
-  const { status, stdout, stderr } = spawnSync(command, args, { encoding: "utf8" });
-  return { status, text: stdout + stderr };
 }
 
 describeWithTools(["perl"], "QEMU's locks", () => {
@@ -217,7 +210,7 @@ describeWithTools(["perl", "qemu-io", "qemu-img"], "QEMU's locks and QEMU's tool
       expect(run("qemu-io", "-r", "-f", "raw", "-c", "read -P 0xa7 66048 7168", path).text).not.toContain("failed");
       expect(run("qemu-io", "-r", "-f", "raw", "-c", "read -P 0xa8 66048 7168", path).text).toContain("failed");
     }
-    execFileSync("qemu-io", ["-f", "raw", "-c", "write -P 0x3c 4096 4096", path]);
+    runWell("qemu-io", "-f", "raw", "-c", "write -P 0x3c 4096 4096", path);
     const driver = await open();
     const buffer = new Uint8Array(4096);
     await driver.read(4096, IoVector.of(buffer));
@@ -226,7 +219,7 @@ describeWithTools(["perl", "qemu-io", "qemu-img"], "QEMU's locks and QEMU's tool
 
   it("qemu-img sees an image made by the driver as one of zeroes, of the same length", async () => {
     await createImageFile({ path: inFolder("b.img"), lengthBytes: 3 * MIB + 1000 });
-    execFileSync("qemu-img", ["create", "-q", "-f", "raw", inFolder("c.img"), String(3 * MIB + 1024)]);
+    runWell("qemu-img", "create", "-q", "-f", "raw", inFolder("c.img"), String(3 * MIB + 1024));
     expect(run("qemu-img", "compare", "-f", "raw", "-F", "raw", inFolder("b.img"), inFolder("c.img")).text).toBe(
       "Images are identical.\n",
     );

@@ -1,11 +1,24 @@
 // Programs that run beside a test: told what to do over their input, heard over their output.
-import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { type ChildProcessByStdio, spawn, spawnSync } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { afterEach } from "vitest";
 
 const ROOT = fileURLToPath(new URL("../../../../../", import.meta.url));
 const HOLDER = fileURLToPath(new URL("hold-image.ts", import.meta.url));
+
+/** Runs a program to its end: its exit code and all that it said. */
+export function run(command: string, ...args: string[]): { status: number | null; text: string } {
+  const { status, stdout, stderr, error } = spawnSync(command, args, { encoding: "utf8" });
+  if (error !== undefined) throw error;
+  return { status, text: stdout + stderr };
+}
+
+/** `run` of a program that has to succeed. */
+export function runWell(command: string, ...args: string[]): void {
+  const { status, text } = run(command, ...args);
+  if (status !== 0) throw new Error(`${command} ended with ${status}: ${text}`);
+}
 
 /** One running program. */
 export class Companion {
