@@ -1,0 +1,67 @@
+// What a node asks of the driver below it: the contract that every format, protocol and test driver keeps.
+
+import type { IoVector } from "../base/io-vector.ts";
+import type { BlockNode } from "./node.ts";
+
+/** The unit of the guest's requests and of every node's length. */
+export const SECTOR_SIZE_BYTES = 512;
+
+/** What stands in a range, as far as it is the same throughout: `lengthBytes` of it from the offset that was asked for. */
+export interface BlockStatus {
+  readonly lengthBytes: number;
+  /** The range lies in this node's own layer, not in its backing file. */
+  readonly allocated: boolean;
+  /** Reading gives data that only reading can tell. */
+  readonly data: boolean;
+  /** Reading gives zeroes. */
+  readonly zero: boolean;
+}
+
+export interface WriteZeroesOptions {
+  /** The range may be deallocated, as long as it then reads as zeroes. */
+  readonly mayUnmap: boolean;
+  /** Fail with ENOTSUP where nothing is faster than writing zeroes. */
+  readonly noFallback: boolean;
+}
+
+/** A node below this one, and what it is to it. */
+export interface DriverChild {
+  readonly role: "file" | "backing" | "target";
+  readonly node: BlockNode;
+}
+
+/**
+ * One image or device as bytes 0 to `lengthBytes - 1`.
+ *
+ * The node has checked every range against `lengthBytes` and refused changes to read-only images before it calls. An
+ * operation that is done when it returns gives `undefined`; one that goes on gives a promise. It fails with a `BlockError`,
+ * thrown or rejected. A vector is not the driver's to keep beyond the operation, and its owner may take its bytes back any time
+ * (`IoVector.abandon`, when a guest resets its device): a driver touches them only within the call, or on this thread when
+ * its result has come in, never from another thread meanwhile.
+ *
+ * Writes that were acknowledged are found by every later read, and are on stable storage once a `flush` that was asked for
+ * after the acknowledgement is done. Overlapping requests in flight have no order.
+ */
+export interface BlockDriver {
+  /** As in QMP: `raw`, `file`, `null-co`. */
+  readonly driverName: string;
+  /** A multiple of 512. */
+  readonly lengthBytes: number;
+  readonly readOnly: boolean;
+  /** The unit in which the format allocates; undefined where it has none. */
+  readonly clusterSizeBytes: number | undefined;
+  /** The nodes that it stands on. */
+  readonly children: readonly DriverChild[];
+
+  read(offsetBytes: number, vector: IoVector): void | Promise<void>;
+  write(offsetBytes: number, vector: IoVector): void | Promise<void>;
+  writeZeroes(offsetBytes: number, lengthBytes: number, options: WriteZeroesOptions): void | Promise<void>;
+  /** Undefined where the driver cannot discard. What a discarded range reads as is the driver's choice. */
+  discard?(offsetBytes: number, lengthBytes: number): void | Promise<void>;
+  flush(): void | Promise<void>;
+  blockStatus(offsetBytes: number, lengthBytes: number): BlockStatus | Promise<BlockStatus>;
+  /** Undefined where the length is fixed. `lengthBytes` need not be a multiple of 512; the property is then rounded up. */
+  resize?(lengthBytes: number): void | Promise<void>;
+  /** Flushes nothing. Called once, with nothing in flight; no other call follows. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,347 @@
+// A node of the block graph: one driver, and the pipeline that every request to it goes through.
+
+import { AssertionError, assert } from "../base/assert.ts";
+import { BlockError } from "../base/errors.ts";
+import type { IoVector } from "../base/io-vector.ts";
+import { DirtyBitmapList } from "../bitmap/dirty-bitmap-list.ts";
+import { BeforeWriteNotifiers, DROP_REQUEST, type NotifierVerdict } from "./before-write-notifier.ts";
+import { type DrainedSection, type NodeParent, NodeParents } from "./drain.ts";
+import { type BlockDriver, type BlockStatus, SECTOR_SIZE_BYTES } from "./driver.ts";
+import { type TrackedRequest, TrackedRequests } from "./tracked-request.ts";
+
+export interface ReadOptions {
+  /**
+   * The read is made for a before-write notifier: it waits for no serialising request, which may be the one that the
+   * notifier holds and that waits for the read.
+   */
+  readonly fromNotifier?: boolean;
+}
+
+export interface WriteOptions {
+  /** Nothing that overlaps the request runs beside it. */
+  readonly serialising?: boolean;
+}
+
+export interface WriteZeroesRequestOptions extends WriteOptions {
+  readonly mayUnmap?: boolean;
+  readonly noFallback?: boolean;
+}
+
+const NO_OPTIONS = {} as const;
+
+/**
+ * One image in the graph.
+ *
+ * The way of a request: range check; tracked; waits for the requests that it conflicts with; before-write notifiers (write,
+ * write-zeroes, discard), which may delay, fail or drop it; the driver; the enabled bitmaps get the range, whether the
+ * driver succeeded or not, for then nobody knows what is there; the request ends and wakes its waiters.
+ *
+ * Where none of that has to wait, all of it happens within the call, which then returns `undefined`. Errors are `BlockError`s,
+ * thrown by the call or rejected by its promise.
+ */
+export class BlockNode {
+  readonly name: string;
+  readonly driver: BlockDriver;
+  readonly bitmaps: DirtyBitmapList;
+  readonly beforeWrite: BeforeWriteNotifiers = new BeforeWriteNotifiers();
+  /** Guests' discards reach the driver; otherwise they succeed and do nothing. */
+  readonly discardEnabled: boolean;
+  readonly #requests = new TrackedRequests();
+  readonly #parents = new NodeParents();
+  readonly #asParent: NodeParent;
+  #knownLengthBytes: number;
+  #closed = false;
+
+  constructor(options: { name: string; driver: BlockDriver; discard?: "unmap" | "ignore" }) {
+    const { name, driver, discard = "ignore" } = options;
+    this.name = name;
+    this.driver = driver;
+    this.discardEnabled = discard === "unmap";
+    this.bitmaps = new DirtyBitmapList(driver.lengthBytes);
+    this.#knownLengthBytes = driver.lengthBytes;
+    this.#asParent = this.#parentOfChildren();
+    for (const child of driver.children) child.node.attachParent(this.#asParent);
+  }
+
+  get lengthBytes(): number {
+    return this.driver.lengthBytes;
+  }
+
+  get readOnly(): boolean {
+    return this.driver.readOnly;
+  }
+
+  /** Requests in flight, oldest first. */
+  get requests(): Iterable<TrackedRequest> {
+    return this.#requests;
+  }
+
+  get inFlight(): number {
+    return this.#requests.count;
+  }
+
+  read(offsetBytes: number, vector: IoVector, options: ReadOptions = NO_OPTIONS): void | Promise<void> {
+    const length = vector.byteLength;
+    this.#checkRange(offsetBytes, length);
+    if (length === 0) return;
+    const request = this.#requests.begin("read", offsetBytes, length, false);
+    if (options.fromNotifier !== true && this.#requests.mustWait(request)) return this.#readLater(request, vector);
+    let pending: void | Promise<void>;
+    try {
+      pending = this.driver.read(offsetBytes, vector);
+    } catch (error) {
+      this.#requests.end(request);
+      throw error;
+    }
+    if (pending !== undefined) return this.#endLater(request, pending);
+    this.#requests.end(request);
+  }
+
+  write(offsetBytes: number, vector: IoVector, options: WriteOptions = NO_OPTIONS): void | Promise<void> {
+    const length = vector.byteLength;
+    this.#checkChange(offsetBytes, length);
+    if (length === 0) return;
+    const request = this.#requests.begin("write", offsetBytes, length, options.serialising === true);
+    request.vector = vector;
+    return this.#change(request);
+  }
+
+  /** Makes a range read as zeroes. */
+  writeZeroes(
+    offsetBytes: number,
+    lengthBytes: number,
+    options: WriteZeroesRequestOptions = NO_OPTIONS,
+  ): void | Promise<void> {
+    this.#checkChange(offsetBytes, lengthBytes);
+    if (lengthBytes === 0) return;
+    const request = this.#requests.begin("write-zeroes", offsetBytes, lengthBytes, options.serialising === true);
+    request.mayUnmap = options.mayUnmap === true;
+    request.noFallback = options.noFallback === true;
+    return this.#change(request);
+  }
+
+  /** Says that a range is no longer needed. Success promises nothing: where discards are not enabled nothing happens. */
+  discard(offsetBytes: number, lengthBytes: number): void | Promise<void> {
+    this.#checkChange(offsetBytes, lengthBytes);
+    if (lengthBytes === 0 || !this.discardEnabled || this.driver.discard === undefined) return;
+    return this.#change(this.#requests.begin("discard", offsetBytes, lengthBytes, false));
+  }
+
+  /** When it is done, everything that was acknowledged before the call is on stable storage. */
+  flush(): void | Promise<void> {
+    this.#checkOpen();
+    const request = this.#requests.begin("flush", 0, 0, false);
+    let pending: void | Promise<void>;
+    try {
+      pending = this.driver.flush();
+    } catch (error) {
+      this.#requests.end(request);
+      throw error;
+    }
+    if (pending !== undefined) return this.#endLater(request, pending);
+    this.#requests.end(request);
+  }
+
+  /** What stands at `offsetBytes`; the answer covers at most `lengthBytes`, and at least one byte. */
+  blockStatus(offsetBytes: number, lengthBytes: number): BlockStatus | Promise<BlockStatus> {
+    this.#checkRange(offsetBytes, lengthBytes);
+    assert(lengthBytes > 0, "block status: of an empty range");
+    return this.driver.blockStatus(offsetBytes, lengthBytes);
+  }
+
+  /**
+   * Changes the length, in a drained section, rounded up to 512. What is added reads as zeroes and is clean in the bitmaps.
+   * Fails with EACCES where the image is read-only, ENOTSUP where its length is fixed, a `QmpError` where a bitmap would be
+   * too large, and as the driver fails.
+   */
+  async resize(lengthBytes: number): Promise<void> {
+    using _drained = await this.drain();
+    this.#checkOpen();
+    if (this.readOnly) throw new BlockError("EACCES", "Image is read-only");
+    if (this.driver.resize === undefined)
+      throw new BlockError("ENOTSUP", "Image format driver does not support resize");
+    this.bitmaps.checkTruncate(Math.ceil(lengthBytes / SECTOR_SIZE_BYTES) * SECTOR_SIZE_BYTES);
+    await this.driver.resize(lengthBytes);
+    this.#noteLength();
+  }
+
+  attachParent(parent: NodeParent): void {
+    assert(!this.#closed, `node '${this.name}': attached to after close`);
+    this.#parents.attach(parent);
+  }
+
+  detachParent(parent: NodeParent): void {
+    this.#parents.detach(parent);
+  }
+
+  get parents(): Iterable<NodeParent> {
+    return this.#parents;
+  }
+
+  /** Resolves when nobody sends requests and none is in flight, which stays so until the section is disposed of. */
+  async drain(): Promise<DrainedSection> {
+    this.beginDrain();
+    for (let busy = this.untilQuiet(); busy !== undefined; busy = this.untilQuiet()) await busy;
+    let open = true;
+    return {
+      [Symbol.dispose]: () => {
+        if (!open) return;
+        open = false;
+        this.endDrain();
+      },
+    };
+  }
+
+  /** The three steps of `drain`, for who passes a drain on: whoever stands above this node sends no more requests, soon. */
+  beginDrain(): void {
+    this.#parents.beginDrain();
+  }
+
+  /** Undefined when nothing is in flight here and nobody above has anything under way; else a promise to ask again after. */
+  untilQuiet(): Promise<void> | undefined {
+    return this.#parents.untilQuiet() ?? this.#requests.untilIdle();
+  }
+
+  /** Ends what a `beginDrain` began. */
+  endDrain(): void {
+    this.#parents.endDrain();
+  }
+
+  /** Closes the driver. The caller has detached every parent and flushed; children stay open, they are their owner's. */
+  async close(): Promise<void> {
+    assert(this.#parents.count === 0, `node '${this.name}': closed while in use`);
+    assert(!this.#closed, `node '${this.name}': closed twice`);
+    this.#closed = true;
+    assert(this.#requests.count === 0, `node '${this.name}': closed with requests in flight`);
+    for (const child of this.driver.children) child.node.detachParent(this.#asParent);
+    await this.driver.close();
+  }
+
+  /** The way of everything that changes data, from `begin` to `end`. */
+  #change(request: TrackedRequest): void | Promise<void> {
+    if (this.#requests.mustWait(request)) return this.#changeAfterConflicts(request);
+    if (this.beforeWrite.count === 0) return this.#carryOut(request);
+    let verdict: NotifierVerdict | Promise<NotifierVerdict>;
+    try {
+      verdict = this.beforeWrite.run(request);
+    } catch (error) {
+      this.#requests.end(request);
+      throw error;
+    }
+    if (verdict === undefined) return this.#carryOut(request);
+    if (verdict === DROP_REQUEST) return this.#requests.end(request);
+    return this.#changeAfterNotifiers(request, verdict);
+  }
+
+  async #changeAfterConflicts(request: TrackedRequest): Promise<void> {
+    await this.#requests.wait(request);
+    return this.#change(request);
+  }
+
+  async #changeAfterNotifiers(request: TrackedRequest, notifiers: Promise<NotifierVerdict>): Promise<void> {
+    let verdict: NotifierVerdict;
+    try {
+      verdict = await notifiers;
+    } catch (error) {
+      this.#requests.end(request);
+      throw error;
+    }
+    if (verdict === DROP_REQUEST) return this.#requests.end(request);
+    return this.#carryOut(request);
+  }
+
+  #carryOut(request: TrackedRequest): void | Promise<void> {
+    let pending: void | Promise<void>;
+    if (request.vector?.abandoned === true) {
+      this.#requests.end(request);
+      throw new BlockError("ECANCELED");
+    }
+    try {
+      pending = this.#callDriver(request);
+    } catch (error) {
+      this.#endChange(request);
+      throw error;
+    }
+    if (pending !== undefined) return this.#endChangeLater(request, pending);
+    this.#endChange(request);
+  }
+
+  #callDriver(request: TrackedRequest): void | Promise<void> {
+    switch (request.kind) {
+      case "write":
+        return this.driver.write(request.offsetBytes, request.vector!);
+      case "write-zeroes":
+        return this.driver.writeZeroes(request.offsetBytes, request.lengthBytes, request);
+      case "discard":
+        return this.driver.discard!(request.offsetBytes, request.lengthBytes);
+      case "read":
+      case "flush":
+        throw new AssertionError(`a ${request.kind} changes nothing`);
+    }
+  }
+
+  async #readLater(request: TrackedRequest, vector: IoVector): Promise<void> {
+    try {
+      await this.#requests.wait(request);
+      await this.driver.read(request.offsetBytes, vector);
+    } finally {
+      this.#requests.end(request);
+    }
+  }
+
+  async #endLater(request: TrackedRequest, pending: Promise<void>): Promise<void> {
+    try {
+      await pending;
+    } finally {
+      this.#requests.end(request);
+    }
+  }
+
+  async #endChangeLater(request: TrackedRequest, pending: Promise<void>): Promise<void> {
+    try {
+      await pending;
+    } finally {
+      this.#endChange(request);
+    }
+  }
+
+  /** The driver was called, so the range counts as changed even if it failed. */
+  #endChange(request: TrackedRequest): void {
+    if (this.bitmaps.count > 0) this.bitmaps.setDirty(request.offsetBytes, request.lengthBytes);
+    this.#requests.end(request);
+  }
+
+  #checkOpen(): void {
+    assert(!this.#closed, `node '${this.name}': request after close`);
+  }
+
+  #checkRange(offset: number, length: number): void {
+    this.#checkOpen();
+    assert(Number.isSafeInteger(offset) && offset >= 0 && length >= 0, "request range: not a range");
+    if (length > this.driver.lengthBytes - offset) throw new BlockError("EIO");
+  }
+
+  #checkChange(offset: number, length: number): void {
+    this.#checkRange(offset, length);
+    if (this.driver.readOnly) throw new BlockError("EPERM", "Block node is read-only");
+  }
+
+  /** The driver's length may have changed: bitmaps and parents follow. */
+  #noteLength(): void {
+    if (this.#knownLengthBytes === this.lengthBytes) return;
+    this.#knownLengthBytes = this.lengthBytes;
+    this.bitmaps.truncate(this.lengthBytes);
+    for (const parent of this.#parents) parent.resized?.(this.lengthBytes);
+  }
+
+  /** This node as the parent of its children: draining a child drains whoever stands above it. */
+  #parentOfChildren(): NodeParent {
+    return {
+      parentName: `node '${this.name}'`,
+      beginDrain: () => this.beginDrain(),
+      untilQuiet: () => this.untilQuiet(),
+      endDrain: () => this.endDrain(),
+      resized: () => this.#noteLength(),
+    };
+  }
+}
