@@ -1,0 +1,328 @@
+// The engine that copies a node as it was at one moment while guests change it: docs/reference/backup.md §4.1 to §4.4, §4.9.
+
+import { assert } from "../base/assert.ts";
+import { type Clock, systemClock } from "../base/clock.ts";
+import { DirtyArea, HierarchicalBitmap } from "../bitmap/hierarchical-bitmap.ts";
+import { COPY_PIECE_BYTES, type CopyBuffer, CopyBuffers, MAX_COPY_BUFFER_BYTES } from "./block-copy-buffers.ts";
+import { GuestCopy } from "./block-copy-guest.ts";
+import { CopyTask, CopyTasks } from "./block-copy-task.ts";
+import type { BlockStatus } from "./driver.ts";
+import type { BlockNode } from "./node.ts";
+
+/** The least that is copied at once, unless the target has larger clusters: docs/reference/backup.md §4.2. */
+const MIN_CLUSTER_BYTES = 64 * 1024;
+/** The most that is one task: what is limited, reported and given back as a whole. */
+const MAX_TASK_BYTES = 1024 * 1024;
+/** Zeroes are looked for in units of this, or of a cluster where that is smaller. */
+const MAX_ZERO_UNIT_BYTES = 64 * 1024;
+
+const READ_OLD_DATA = { fromNotifier: true } as const;
+const WRITE_ZEROES = { mayUnmap: true } as const;
+
+/** The cluster of a copy to `target`: §4.2. A target without clusters of its own has none to respect. */
+export function blockCopyClusterSize(target: BlockNode, minClusterSizeBytes = 0): number {
+  return Math.max(MIN_CLUSTER_BYTES, minClusterSizeBytes, target.driver.clusterSizeBytes ?? 0);
+}
+
+/** Clusters that were copied, by who copied them. */
+export interface ClustersCopied {
+  background: number;
+  guest: number;
+}
+
+export interface BlockCopyOptions {
+  readonly source: BlockNode;
+  /** As long as the source. */
+  readonly target: BlockNode;
+  /** A power of two. */
+  readonly clusterSizeBytes: number;
+  /** Rounded up to whole clusters; 1 MiB at most and by default. */
+  readonly maxChunkBytes?: number;
+  readonly clock?: Clock;
+}
+
+/**
+ * Copies the clusters that the copy bitmap `dirty` still holds, each once, on behalf of two kinds of callers: a background
+ * loop (`BackgroundCopy`) and guests' writes, which must not change a cluster before it is on the target (`copyForGuest`).
+ *
+ * A task takes its clusters out of the bitmap when it begins and holds them while they are in flight. If it fails, they go
+ * back, and whoever comes next tries again. Who needs a cluster that is in flight waits for its task and then looks again.
+ * So every cluster has at each moment one of three places: in the bitmap, in a task, or done.
+ *
+ * On drivers that complete at once a guest's copy completes at once too, without a promise. Reads of the source wait for no
+ * serialising request there: a guest's write that waits for this copy may be one.
+ *
+ * The size is fixed at the beginning: what a longer source holds later was not there then.
+ */
+export class BlockCopy {
+  readonly source: BlockNode;
+  readonly target: BlockNode;
+  readonly clusterSizeBytes: number;
+  readonly lengthBytes: number;
+  /** What is still to be copied and in nobody's hands. Begins clean: the caller marks what belongs to the copy. */
+  readonly dirty: HierarchicalBitmap;
+  readonly tasks: CopyTasks = new CopyTasks();
+  readonly clusters: ClustersCopied = { background: 0, guest: 0 };
+  readonly clock: Clock;
+  readonly #maxTaskBytes: number;
+  readonly #zeroUnitBytes: number;
+  readonly #buffers = new CopyBuffers();
+  readonly #area = new DirtyArea();
+  #finishedBytes = 0;
+  #guests = 0;
+  #stopped = false;
+  #guestWaiters: (() => void)[] = [];
+
+  constructor(options: BlockCopyOptions) {
+    const { source, target, clusterSizeBytes, maxChunkBytes = MAX_TASK_BYTES, clock = systemClock } = options;
+    this.source = source;
+    this.target = target;
+    this.clusterSizeBytes = clusterSizeBytes;
+    this.lengthBytes = source.lengthBytes;
+    this.dirty = new HierarchicalBitmap(this.lengthBytes, clusterSizeBytes);
+    this.clock = clock;
+    this.#maxTaskBytes = this.#up(Math.max(Math.min(maxChunkBytes, MAX_TASK_BYTES), 1));
+    this.#zeroUnitBytes = Math.min(clusterSizeBytes, MAX_ZERO_UNIT_BYTES);
+  }
+
+  /** Copied so far, in whole clusters. */
+  get finishedBytes(): number {
+    return this.#finishedBytes;
+  }
+
+  /** To be copied or in flight, in whole clusters. */
+  get remainingBytes(): number {
+    return this.dirty.countBytes + this.tasks.bytes;
+  }
+
+  /** `stop` was called. */
+  get stopped(): boolean {
+    return this.#stopped;
+  }
+
+  /**
+   * Sees to it that a guest may change a range: when it is done, every cluster that the range touches is on the target, or
+   * need not be there. A `BlockError`, thrown or rejected, says that one could not be copied; it is then still to be copied.
+   */
+  copyForGuest(offsetBytes: number, lengthBytes: number): undefined | Promise<undefined> {
+    const start = this.#down(offsetBytes);
+    const end = Math.min(this.#up(offsetBytes + lengthBytes), this.#up(this.lengthBytes));
+    if (start >= end || this.#stopped || !this.concerns(start, end)) return undefined;
+    const guest = new GuestCopy(this, start, end);
+    for (;;) {
+      const pending = guest.step();
+      if (guest.done) return undefined;
+      if (pending !== undefined) return this.#copyForGuestLater(guest, pending);
+    }
+  }
+
+  /** True while something in a range of whole clusters is to be copied or in flight. */
+  concerns(start: number, end: number): boolean {
+    return this.tasks.overlapping(start, end) !== undefined || this.dirty.nextDirty(start, end - start) >= 0;
+  }
+
+  /** Takes the first run of clusters in `[start, end)` that are to be copied, a chunk at most; undefined if there is none. */
+  begin(start: number, end: number, forGuest: boolean): CopyTask | undefined {
+    if (!this.dirty.nextDirtyArea(start, end, this.#maxTaskBytes, this.#area)) return undefined;
+    const task = new CopyTask(this.#area.offset, this.#up(this.#area.length), forGuest);
+    this.dirty.reset(task.offsetBytes, task.lengthBytes);
+    this.tasks.add(task);
+    return task;
+  }
+
+  /** The first step of a task that has begun: finds out what its range holds and keeps as much of it as is the same. */
+  prepare(task: CopyTask): void | Promise<void> {
+    assert(task.phase === "status", "copy task: prepared twice");
+    let status: BlockStatus | Promise<BlockStatus>;
+    try {
+      status = this.source.blockStatus(task.offsetBytes, this.#ioEnd(task) - task.offsetBytes);
+    } catch (error) {
+      return this.#withoutStatus(task, error);
+    }
+    if (!(status instanceof Promise)) return this.#withStatus(task, status);
+    return status.then(
+      (answer) => this.#withStatus(task, answer),
+      (error: unknown) => this.#withoutStatus(task, error),
+    );
+  }
+
+  /** Carries a task out and ends it. Whether it succeeded is told by `task.failure`; an I/O error is not thrown. */
+  run(task: CopyTask): void | Promise<void> {
+    while (task.phase !== "done") {
+      const pending = this.#tryStep(task);
+      if (pending !== undefined) return this.#runLater(task, pending);
+    }
+    return this.#end(task);
+  }
+
+  /** Ends a task that has not been run: its clusters are to be copied as before. */
+  giveBack(task: CopyTask): void {
+    this.dirty.set(task.offsetBytes, task.lengthBytes);
+    this.tasks.remove(task);
+    task.wake();
+  }
+
+  /** The copy is of no use any more: guests wait for nothing but what is in flight, and errors are not theirs. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  /** Resolves when no task is in flight and no guest is waiting. */
+  async untilIdle(): Promise<void> {
+    for (;;) {
+      const task = this.tasks.overlapping(0, this.#up(this.lengthBytes));
+      if (task !== undefined) await task.untilChanged();
+      else if (this.#guests > 0) await new Promise<void>((resolve) => this.#guestWaiters.push(resolve));
+      else return;
+    }
+  }
+
+  async #copyForGuestLater(guest: GuestCopy, first: Promise<void>): Promise<undefined> {
+    this.#guests++;
+    try {
+      for (let pending: void | Promise<void> = first; ; pending = guest.step()) {
+        if (guest.done) return undefined;
+        if (pending !== undefined) await pending;
+      }
+    } finally {
+      this.#guests--;
+      if (this.#guests === 0) this.#wakeGuestWaiters();
+    }
+  }
+
+  async #runLater(task: CopyTask, first: Promise<void>): Promise<void> {
+    let pending: void | Promise<void> = first;
+    for (;;) {
+      try {
+        if (pending !== undefined) await pending;
+      } catch (error) {
+        task.fail(error);
+      }
+      if (task.phase === "done") return this.#end(task);
+      pending = this.#tryStep(task);
+    }
+  }
+
+  #tryStep(task: CopyTask): void | Promise<void> {
+    try {
+      return this.#step(task);
+    } catch (error) {
+      return task.fail(error);
+    }
+  }
+
+  #step(task: CopyTask): void | Promise<void> {
+    switch (task.phase) {
+      case "status":
+        return this.prepare(task);
+      case "zeroes":
+        task.phase = "done";
+        task.operation = "write";
+        return this.target.writeZeroes(task.offsetBytes, this.#ioEnd(task) - task.offsetBytes, WRITE_ZEROES);
+      case "read":
+        return task.buffer === undefined ? this.#takeBuffer(task) : this.#read(task, task.buffer);
+      case "write":
+        return this.#write(task, task.buffer!);
+      case "done":
+        return undefined;
+    }
+  }
+
+  /** Bytes per request. A guest's run is one request, a background task several, so that guests come in between. */
+  #requestBytes(task: CopyTask): number {
+    return task.forGuest ? MAX_COPY_BUFFER_BYTES : COPY_PIECE_BYTES;
+  }
+
+  #takeBuffer(task: CopyTask): void | Promise<void> {
+    const length = Math.min(this.#ioEnd(task) - task.offsetBytes, this.#requestBytes(task));
+    const buffer = this.#buffers.take(length, task.forGuest);
+    if (!(buffer instanceof Promise)) {
+      task.buffer = buffer;
+      return undefined;
+    }
+    return buffer.then((taken) => {
+      task.buffer = taken;
+    });
+  }
+
+  #read(task: CopyTask, buffer: CopyBuffer): void | Promise<void> {
+    const from = task.bufferedTo;
+    task.bufferedFrom = from;
+    task.bufferedTo = Math.min(this.#ioEnd(task), from + this.#requestBytes(task));
+    buffer.resize(task.bufferedTo - from);
+    task.phase = "write";
+    task.operation = "read";
+    return this.source.read(from, buffer.whole, READ_OLD_DATA);
+  }
+
+  /** Writes the next run of what is in the buffer that is zero throughout or nowhere, in units. */
+  #write(task: CopyTask, buffer: CopyBuffer): void | Promise<void> {
+    const from = task.written;
+    const zero = this.#isZeroUnit(task, buffer, from);
+    let to = this.#unitEnd(task, from);
+    while (to < task.bufferedTo && this.#isZeroUnit(task, buffer, to) === zero) to = this.#unitEnd(task, to);
+    task.written = to;
+    if (to === task.bufferedTo) task.phase = to === this.#ioEnd(task) ? "done" : "read";
+    task.operation = "write";
+    if (zero) return this.target.writeZeroes(from, to - from, WRITE_ZEROES);
+    return this.target.write(from, buffer.part(from - task.bufferedFrom, to - from));
+  }
+
+  #isZeroUnit(task: CopyTask, buffer: CopyBuffer, at: number): boolean {
+    return buffer.isZero(at - task.bufferedFrom, this.#unitEnd(task, at) - at);
+  }
+
+  #unitEnd(task: CopyTask, at: number): number {
+    return Math.min(at + this.#zeroUnitBytes, task.bufferedTo);
+  }
+
+  #withStatus(task: CopyTask, status: BlockStatus): void {
+    const whole = status.lengthBytes >= this.#ioEnd(task) - task.offsetBytes;
+    const length = whole ? task.lengthBytes : this.#down(status.lengthBytes);
+    task.phase = status.zero && length > 0 ? "zeroes" : "read";
+    this.#shrink(task, Math.max(length, this.clusterSizeBytes));
+  }
+
+  /** Nobody knows what is there: reading will tell. Anything but an I/O error is thrown again. */
+  #withoutStatus(task: CopyTask, error: unknown): void {
+    task.fail(error);
+    task.failure = undefined;
+    task.phase = "read";
+    this.#shrink(task, this.clusterSizeBytes);
+  }
+
+  #shrink(task: CopyTask, lengthBytes: number): void {
+    if (lengthBytes === task.lengthBytes) return;
+    this.dirty.set(task.offsetBytes + lengthBytes, task.lengthBytes - lengthBytes);
+    task.lengthBytes = lengthBytes;
+    task.wake();
+  }
+
+  #end(task: CopyTask): void {
+    if (task.buffer !== undefined) this.#buffers.give(task.buffer);
+    if (task.failure !== undefined) return this.giveBack(task);
+    this.#finishedBytes += task.lengthBytes;
+    this.clusters[task.forGuest ? "guest" : "background"] += task.lengthBytes / this.clusterSizeBytes;
+    this.tasks.remove(task);
+    task.wake();
+  }
+
+  /** Where the disk or the task ends. */
+  #ioEnd(task: CopyTask): number {
+    return Math.min(task.endBytes, this.lengthBytes);
+  }
+
+  #down(bytes: number): number {
+    return Math.floor(bytes / this.clusterSizeBytes) * this.clusterSizeBytes;
+  }
+
+  #up(bytes: number): number {
+    return Math.ceil(bytes / this.clusterSizeBytes) * this.clusterSizeBytes;
+  }
+
+  #wakeGuestWaiters(): void {
+    const waiters = this.#guestWaiters;
+    this.#guestWaiters = [];
+    for (const wake of waiters) wake();
+  }
+}

@@ -1,0 +1,35 @@
+// What a kind of job, such as a backup, provides: docs/reference/backup.md §1.6, §4.7, §4.8.
+
+import type { Job } from "./job.ts";
+
+/** How far a job has come, in bytes. Both numbers may change at any time. */
+export interface JobProgress {
+  /** Done. */
+  readonly current: number;
+  /** Done and still to be done. */
+  readonly total: number;
+}
+
+/**
+ * The work of one job. `Job` decides when each of these is called; all but `run` and `interrupt` are called once at most.
+ *
+ * Of `commit` and `abort` one is called, then `clean`; without `run` before them if the job never started.
+ */
+export interface JobDriver {
+  /** As in QMP: `backup`. */
+  readonly jobType: string;
+  readonly progress: JobProgress;
+  /**
+   * Does the work. Offers pauses by `Job.pausePoint`, and ends soon when `Job.cancelled`. When it ends, by itself or by
+   * a `BlockError`, nothing of it is under way; what it holds it keeps until `clean`.
+   */
+  run(job: Job): Promise<void>;
+  /** The job is to pause or was cancelled: come to the next pause point, or to the end, soon. */
+  interrupt(): void;
+  /** The job has succeeded. */
+  commit?(): void;
+  /** The job has failed or was cancelled. */
+  abort?(): void;
+  /** Gives back whatever it holds: nodes, notifiers. */
+  clean(): void;
+}

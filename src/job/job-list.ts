@@ -1,0 +1,58 @@
+// All jobs of a machine: docs/reference/backup.md §1.4.
+
+import { QmpError } from "../base/errors.ts";
+import { Job, type JobEvent, type JobListener, type JobOptions } from "./job.ts";
+
+const ID = /^[A-Za-z][A-Za-z0-9\-._]*$/;
+
+/** Jobs by id, newest first. One that has ended stays until it is dismissed. */
+export class JobList {
+  #jobs: readonly Job[] = [];
+  readonly #listeners = new Set<JobListener>();
+
+  [Symbol.iterator](): Iterator<Job> {
+    return this.#jobs[Symbol.iterator]();
+  }
+
+  get(id: string): Job | undefined {
+    return this.#jobs.find((job) => job.id === id);
+  }
+
+  /** Calls `listener` for everything that happens to any job. The function returned ends it. */
+  listen(listener: JobListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Throws a `QmpError` unless a new job may have this id. */
+  checkId(id: string): void {
+    if (!ID.test(id)) throw new QmpError(`Invalid job ID '${id}'`);
+    if (this.get(id) !== undefined) throw new QmpError(`Job ID '${id}' already in use`);
+  }
+
+  /** Makes a job, which waits to be started. A `QmpError` if its id will not do. */
+  create(options: Omit<JobOptions, "listener">): Job {
+    this.checkId(options.id);
+    const job = new Job({ ...options, listener: (of, event) => this.#heard(of, event) });
+    this.#jobs = [job, ...this.#jobs];
+    this.#heard(job, { kind: "status-change", status: "created" });
+    return job;
+  }
+
+  /** Cancels all jobs, newest first, each when the one before has ended, and lets those go that have ended already. */
+  async cancelAll(): Promise<void> {
+    for (const job of this.#jobs) {
+      if (job.status !== "concluded" && job.status !== "null") {
+        job.cancel();
+        await job.untilConcluded();
+      }
+      if (job.status === "concluded") job.dismiss();
+    }
+  }
+
+  #heard(job: Job, event: JobEvent): void {
+    if (event.kind === "status-change" && event.status === "null")
+      this.#jobs = this.#jobs.filter((other) => other !== job);
+    for (const listener of this.#listeners) listener(job, event);
+  }
+}
