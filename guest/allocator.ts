@@ -44,14 +44,14 @@ export class GuestAllocator {
    * The address of `sizeBytes` bytes, aligned to `alignment` (a power of two): the lowest that fits. Throws a
    * `GuestOutOfMemoryError` when none does.
    */
-  allocate(sizeBytes: number, alignment = GRANULE_BYTES): number {
+  allocate(sizeBytes: number, alignment: number = GRANULE_BYTES): number {
     const address = this.tryAllocate(sizeBytes, alignment);
     if (address < 0) throw new GuestOutOfMemoryError(sizeBytes, alignment, this.#freeBytes);
     return address;
   }
 
   /** As `allocate`, but -1 when nothing fits. */
-  tryAllocate(sizeBytes: number, alignment = GRANULE_BYTES): number {
+  tryAllocate(sizeBytes: number, alignment: number = GRANULE_BYTES): number {
     assert(Number.isSafeInteger(sizeBytes) && sizeBytes > 0, "allocate: size is no positive integer");
     assert(alignment === GRANULE_BYTES || isPowerOfTwo(alignment), "allocate: alignment is no power of two");
     const size = roundUp(sizeBytes, GRANULE_BYTES);
