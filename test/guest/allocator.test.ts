@@ -1,3 +1,4 @@
+// Guest RAM given out and taken back, against a flat map of it.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { GuestAllocator, GuestOutOfMemoryError } from "../../guest/index.ts";

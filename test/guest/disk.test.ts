@@ -1,3 +1,4 @@
+// The guest's side on the device model, end to end.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
@@ -15,6 +16,7 @@ import { startBackup } from "../../src/job/backup.ts";
 import { JobList } from "../../src/job/job-list.ts";
 import { FaultyDriver } from "../support/faulty-driver.ts";
 import { Random, Simulation } from "../support/simulation.ts";
+import { pattern, sameBytes } from "./support/bytes.ts";
 import { deviceMachine } from "./support/device-machine.ts";
 
 const RINGS: [string, number[]][] = [
@@ -23,15 +25,6 @@ const RINGS: [string, number[]][] = [
   ["indirect descriptors without event index", [VIRTIO_F_EVENT_IDX]],
   ["direct descriptors without event index", [VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX]],
 ];
-
-function pattern(length: number, seed: number): Uint8Array {
-  return Uint8Array.from({ length }, (_, i) => (seed * 31 + i * 7 + (i >> 8)) & 0xff);
-}
-
-function sameBytes(bytes: Uint8Array, expected: Uint8Array): void {
-  expect(bytes).toHaveLength(expected.length);
-  expect(Buffer.compare(bytes, expected)).toBe(0);
-}
 
 describe("Disk on the device model", () => {
   it("finds the disk that is there", async () => {

@@ -1,3 +1,4 @@
+// The arithmetic of the event index, against single steps.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { passesEvent } from "../../guest/index.ts";

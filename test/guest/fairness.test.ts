@@ -1,3 +1,4 @@
+// A guest that never pauses leaves room for others, whatever it awaits.
 import { describe, expect, it } from "vitest";
 import { type Disk, Guest, InProcessTarget } from "../../guest/index.ts";
 import { systemClock } from "../../src/base/clock.ts";

@@ -1,16 +1,8 @@
+// The life of a guest: probe, abort, close; and the raw access that it gives.
 import { describe, expect, it } from "vitest";
 import { type Disk, Guest, GuestClosedError } from "../../guest/index.ts";
 import { fakeMachine } from "./support/fixture.ts";
-
-/** The reason that `promise` rejects with. */
-function reasonOf(promise: Promise<unknown>): Promise<unknown> {
-  return promise.then(
-    () => {
-      throw new Error("expected a rejection");
-    },
-    (error: unknown) => error,
-  );
-}
+import { reasonOf } from "./support/outcome.ts";
 
 /** Reads of which some are in the ring, some wait for descriptors and, with 100 of them, some for their turn. */
 function manyReads(disk: Disk, count: number): Promise<unknown>[] {

@@ -1,3 +1,4 @@
+// The transport driver, register access by register access.
 import { describe, expect, it } from "vitest";
 import { GuestDriverError, type GuestDriverErrorCode, VirtioMmioDriver } from "../../guest/index.ts";
 import type { FakeDevice } from "./support/fake-device.ts";

@@ -1,3 +1,4 @@
+// RAM, registers and interrupts of a target in the same process.
 import { describe, expect, it } from "vitest";
 import { InProcessTarget } from "../../../guest/index.ts";
 import { GuestMemory, GuestMemoryError } from "../../../src/memory/guest-memory.ts";
