@@ -20,19 +20,45 @@ export function popcount(word: number): number {
 
 /** Number of set bits of `words[from]` to `words[to - 1]`. */
 export function countBits(words: Int32Array, from: number, to: number): number {
-  let count = 0;
+  // Adders over columns of bits (Harley and Seal): bit n of `ones`, `twos` and `fours` is a digit of the number of words
+  // that had bit n set; eight words take one `popcount`.
+  let ones = 0;
+  let twos = 0;
+  let fours = 0;
+  let eights = 0;
   let i = from;
-  // Eight words share the last steps of the count: 0.5 ns a word where one at a time takes 1.2 (16 Mi random bits).
   for (; i + 8 <= to; i += 8) {
-    count += sumOfBytes(
-      bytesOfPair(words[i]!, words[i + 1]!) +
-        bytesOfPair(words[i + 2]!, words[i + 3]!) +
-        bytesOfPair(words[i + 4]!, words[i + 5]!) +
-        bytesOfPair(words[i + 6]!, words[i + 7]!),
-    );
+    const a = words[i]!;
+    const b = words[i + 1]!;
+    const c = words[i + 2]!;
+    const d = words[i + 3]!;
+    const e = words[i + 4]!;
+    const f = words[i + 5]!;
+    const g = words[i + 6]!;
+    const h = words[i + 7]!;
+    const twosA = carry(ones, a, b);
+    ones ^= a ^ b;
+    const twosB = carry(ones, c, d);
+    ones ^= c ^ d;
+    const foursA = carry(twos, twosA, twosB);
+    twos ^= twosA ^ twosB;
+    const twosC = carry(ones, e, f);
+    ones ^= e ^ f;
+    const twosD = carry(ones, g, h);
+    ones ^= g ^ h;
+    const foursB = carry(twos, twosC, twosD);
+    twos ^= twosC ^ twosD;
+    eights += popcount(carry(fours, foursA, foursB));
+    fours ^= foursA ^ foursB;
   }
+  let count = 8 * eights + 4 * popcount(fours) + 2 * popcount(twos) + popcount(ones);
   for (; i < to; i++) count += popcount(words[i]!);
   return count;
+}
+
+/** What a full adder carries over, for each bit. */
+function carry(a: number, b: number, c: number): number {
+  return (a & b) | ((a ^ b) & c);
 }
 
 /** The bits of two words, counted in each of the four bytes: 16 at most. */
