@@ -155,7 +155,10 @@ export class Disk {
     }
   }
 
-  /** Whether writes may lie in a cache until a flush. Read from the device each time where it can be changed. */
+  /**
+   * Whether writes may lie in a cache until a flush. Read from the device each time where it can be changed; throws the reason
+   * when the disk has ended.
+   */
   get writeback(): boolean {
     return this.#driver.writeback;
   }

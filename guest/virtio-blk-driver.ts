@@ -166,11 +166,13 @@ export class VirtioBlkDriver {
 
   /** Whether the device caches writes until a flush: §5.2.5.1. */
   get writeback(): boolean {
+    if (this.#ended !== undefined) throw this.#ended.reason;
     if (!hasFeature(this.#features, VIRTIO_BLK_F_CONFIG_WCE)) return hasFeature(this.#features, VIRTIO_BLK_F_FLUSH);
     return this.transport.readConfig(VIRTIO_BLK_CONFIG_WRITEBACK, 1) !== 0;
   }
 
   set writeback(on: boolean) {
+    if (this.#ended !== undefined) throw this.#ended.reason;
     if (!hasFeature(this.#features, VIRTIO_BLK_F_CONFIG_WCE)) {
       throw new GuestDriverError(
         "feature-missing",

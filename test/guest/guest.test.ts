@@ -112,6 +112,10 @@ describe("Guest", () => {
     const disk = await guest.probe();
     expect(await pending).toMatchObject({ name: "GuestClosedError", message: "the device was probed again" });
     expect(await reasonOf(old.read(0, 512))).toBeInstanceOf(GuestClosedError);
+    expect(() => old.writeback).toThrow(GuestClosedError);
+    expect(() => {
+      old.writeback = true;
+    }).toThrow(GuestClosedError);
     expect(guest.allocator.freeBytes).toBe(free);
     device.onNotify = () => device.serveAll();
     expect(await disk.read(0, 512)).toHaveLength(512);
