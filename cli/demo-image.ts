@@ -5,6 +5,7 @@ import { dirname } from "node:path";
 import { create } from "tar";
 import { IoVector } from "../src/base/io-vector.ts";
 import { FileDriver } from "../src/block/drivers/file/file-driver.ts";
+import { CommandError } from "./exit.ts";
 
 /** Small enough to be made at once, large enough for a backup that can be watched. */
 const MIN_IMAGE_BYTES = 64 << 20;
@@ -27,6 +28,7 @@ export async function makeDemoImage(directory: string, path: string): Promise<De
   const folder = dirname(path);
   mkdirSync(folder, { recursive: true });
   const names = readdirSync(directory).filter((name) => !LEFT_OUT.has(name) && name !== folder);
+  if (names.length === 0) throw new CommandError(`'${directory}' holds nothing to make an image of`);
   let entries = 0;
   const filter = (name: string): boolean => {
     const wanted = !name.split("/").some((part) => LEFT_OUT.has(part));

@@ -5,7 +5,8 @@
 
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { open } from "node:fs/promises";
+import { mkdir, open } from "node:fs/promises";
+import { dirname } from "node:path";
 import type { Disk } from "virtio-blk/guest";
 import type { ScriptContext } from "virtio-blk/machine";
 
@@ -33,6 +34,7 @@ export async function main({ guest, control, log, progress, check }: ScriptConte
   // T0. No request is in flight: what the image holds now is what the backup has to hold in the end.
   await disk.flush();
   const past = await sha256(drive.path);
+  await mkdir(dirname(BACKUP), { recursive: true });
   control.addBitmap({ name: BITMAP, granularityBytes: CLUSTER });
   const backup = await control.startBackup({ target: BACKUP });
 
