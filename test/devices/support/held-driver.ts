@@ -23,6 +23,8 @@ export class HeldDriver implements BlockDriver {
   readonly memory: MemoryDriver;
   /** Whether to hold the requests that come; those that are not held end at once. */
   holding = true;
+  /** What those that are not held end with. */
+  errno: Errno | undefined;
   /** Requests under way, oldest first. */
   readonly held: HeldCall[] = [];
   /** Everything that was asked of it, as `read 0+512`. */
@@ -78,7 +80,10 @@ export class HeldDriver implements BlockDriver {
     vector: IoVector | undefined,
     move: () => void,
   ): void | Promise<void> {
-    if (!this.holding) return move();
+    if (!this.holding) {
+      if (this.errno !== undefined) throw new BlockError(this.errno);
+      return move();
+    }
     return new Promise((resolve, reject) => {
       const call: HeldCall = {
         kind,

@@ -88,7 +88,7 @@ export class RawDisk {
   }
 
   /** Poisoned RAM for the device to write. */
-  writable(lengthBytes: number, poison = POISON): Segment {
+  writable(lengthBytes: number, poison: number = POISON): Segment {
     const address = this.machine.guest.allocator.allocate(lengthBytes + 1);
     this.machine.target.fillRam(address, poison, lengthBytes + 1);
     return { address, lengthBytes, writable: true };
