@@ -25,6 +25,8 @@ export class DescriptorChain {
   constructor(memory: GuestMemory) {
     this.readable = new IoVector(memory.bytes);
     this.writable = new IoVector(memory.bytes);
+    this.readable.revocable = true;
+    this.writable.revocable = true;
   }
 
   clear(memory: GuestMemory): void {

@@ -21,6 +21,11 @@ export class IoVector {
   /** The segments are numbers `first` to `end - 1` of the two tables. */
   first = 0;
   end = 0;
+  /**
+   * The owner may `abandon` it at any time, and until then only this thread may touch its bytes. Set once, by whoever makes the
+   * vector.
+   */
+  revocable = false;
   #abandoned = false;
   /** The vector that this is a slice of, whose fate it shares. */
   #source: IoVector | undefined = undefined;

@@ -35,9 +35,9 @@ export interface DriverChild {
  *
  * The node has checked every range against `lengthBytes` and refused changes to read-only images before it calls. An
  * operation that is done when it returns gives `undefined`; one that goes on gives a promise. It fails with a `BlockError`,
- * thrown or rejected. A vector is not the driver's to keep beyond the operation, and its owner may take its bytes back any time
- * (`IoVector.abandon`, when a guest resets its device): a driver touches them only within the call, or on this thread when
- * its result has come in, never from another thread meanwhile.
+ * thrown or rejected. A vector is not the driver's to keep beyond the operation. If it is `revocable`, its owner may take the
+ * bytes back any time (`IoVector.abandon`, when a guest resets its device): then a driver touches them only within the call, or
+ * on this thread when its result has come in, never from another thread meanwhile.
  *
  * Writes that were acknowledged are found by every later read, and are on stable storage once a `flush` that was asked for
  * after the acknowledgement is done. Overlapping requests in flight have no order.

@@ -2,13 +2,15 @@
 
 import { systemClock } from "../../../base/clock.ts";
 import { BlockError } from "../../../base/errors.ts";
-import { fillZeroes, type IoVector } from "../../../base/io-vector.ts";
+import { fillZeroes, IoVector } from "../../../base/io-vector.ts";
 import { type FileIo, type IoCallback, isTransient } from "./file-io.ts";
 
 /** IOV_MAX of Linux and the BSDs: a longer list is an error to some systems and cut off by others. */
 const MAX_VIEWS = 1024;
 /** Calls in a row that a signal or a busy file may bring to nothing before the request fails. */
 const MAX_FRUITLESS_CALLS = 64;
+/** What a request on the pool may hold of its own, for a vector that may be taken from it. */
+const MAX_BUFFER_BYTES = 1 << 20;
 
 /**
  * Fills `vector` from `position` of the file on, of which the first `done` bytes are there already. What lies beyond the
@@ -47,8 +49,35 @@ export function writeVectorSync(io: FileIo, fd: number, vector: IoVector, positi
   }
 }
 
-/** `readVectorSync` on libuv's pool. */
+/**
+ * `readVectorSync` on libuv's pool. A revocable vector is filled from a buffer of ours, on this thread: by the time the data
+ * come, its bytes may be somebody else's.
+ */
 export async function readVector(io: FileIo, fd: number, vector: IoVector, position: number): Promise<void> {
+  if (!vector.revocable) return readOnPool(io, fd, vector, position);
+  const piece = new IoVector(vector.bytes);
+  const buffer = new Uint8Array(Math.min(vector.byteLength, MAX_BUFFER_BYTES));
+  for (let done = 0; done < vector.byteLength && !vector.abandoned; done += buffer.length) {
+    const length = Math.min(buffer.length, vector.byteLength - done);
+    await readOnPool(io, fd, IoVector.of(buffer, 0, length), position + done);
+    piece.slice(vector, done, length).copyFrom(buffer, 0);
+  }
+}
+
+/** `writeVectorSync` on libuv's pool; what was to come from a revocable vector is not written once it is abandoned. */
+export async function writeVector(io: FileIo, fd: number, vector: IoVector, position: number): Promise<void> {
+  if (!vector.revocable) return writeOnPool(io, fd, vector, position);
+  const piece = new IoVector(vector.bytes);
+  const buffer = new Uint8Array(Math.min(vector.byteLength, MAX_BUFFER_BYTES));
+  for (let done = 0; done < vector.byteLength; done += buffer.length) {
+    if (vector.abandoned) throw new BlockError("ECANCELED");
+    const length = Math.min(buffer.length, vector.byteLength - done);
+    piece.slice(vector, done, length).copyTo(buffer, 0);
+    await writeOnPool(io, fd, IoVector.of(buffer, 0, length), position + done);
+  }
+}
+
+async function readOnPool(io: FileIo, fd: number, vector: IoVector, position: number): Promise<void> {
   let fruitless = 0;
   for (let done = 0; done < vector.byteLength; ) {
     let count: number;
@@ -66,8 +95,7 @@ export async function readVector(io: FileIo, fd: number, vector: IoVector, posit
   }
 }
 
-/** `writeVectorSync` on libuv's pool. */
-export async function writeVector(io: FileIo, fd: number, vector: IoVector, position: number): Promise<void> {
+async function writeOnPool(io: FileIo, fd: number, vector: IoVector, position: number): Promise<void> {
   let fruitless = 0;
   for (let done = 0; done < vector.byteLength; ) {
     let count: number;

@@ -149,6 +149,7 @@ function smallFaults(seed: number): (call: IoCall) => Fault {
 /** Segments of the given lengths, each somewhere else in `ram` and none over another, together at most `maxBytes`. */
 function scattered(ram: Uint8Array, lengths: readonly number[], maxBytes: number): IoVector {
   const vector = new IoVector(ram);
+  vector.revocable = lengths.length % 2 === 1; // as a guest's is, and a job's is not
   let end = RAM_BYTES;
   for (const length of lengths) {
     const cut = Math.min(length, maxBytes - vector.byteLength);
