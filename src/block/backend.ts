@@ -22,7 +22,9 @@ export class BlockBackend {
   readonly #resizeListeners: ((lengthBytes: number) => void)[] = [];
   #drains = 0;
   #inFlight = 0;
-  #held: (() => void)[] = [];
+  /** Requests that wait for a drained section to end. */
+  #held = 0;
+  #release: (() => void)[] = [];
   #idleWaiters: (() => void)[] = [];
   #closed = false;
 
@@ -100,7 +102,7 @@ export class BlockBackend {
 
   /** Lets the node go. The caller has made sure that nothing is in flight. */
   close(): void {
-    assert(this.#inFlight === 0 && this.#held.length === 0, "backend: closed with requests in flight");
+    assert(this.#inFlight === 0 && this.#held === 0, "backend: closed with requests in flight");
     assert(!this.#closed, "backend: closed twice");
     this.#closed = true;
     this.node.detachParent(this.#asParent);
@@ -130,16 +132,18 @@ export class BlockBackend {
   }
 
   async #afterDrain(request: () => void | Promise<void>): Promise<void> {
-    await new Promise<void>((resolve) => this.#held.push(resolve));
+    this.#held++;
+    await new Promise<void>((resolve) => this.#release.push(resolve));
+    this.#held--;
     return request();
   }
 
   #endDrain(): void {
     this.#drains--;
     if (this.#drains > 0) return;
-    const held = this.#held;
-    this.#held = [];
-    for (const release of held) release();
+    const released = this.#release;
+    this.#release = [];
+    for (const release of released) release();
   }
 
   #wakeIdle(): void {

@@ -211,8 +211,8 @@ export class BlockNode {
   async close(): Promise<void> {
     assert(this.#parents.count === 0, `node '${this.name}': closed while in use`);
     assert(!this.#closed, `node '${this.name}': closed twice`);
-    this.#closed = true;
     assert(this.#requests.count === 0, `node '${this.name}': closed with requests in flight`);
+    this.#closed = true;
     for (const child of this.driver.children) child.node.detachParent(this.#asParent);
     await this.driver.close();
   }
