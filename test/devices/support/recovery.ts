@@ -12,7 +12,7 @@ export function expectRecovery(machine: TestMachine, sector = 3): RawDisk {
   expect(registers.status, "Status after a reset").toBe(0);
   expect(registers.interruptStatus, "InterruptStatus after a reset").toBe(0);
   expect(line.raised, "the line after a reset").toBe(false);
-  const disk = RawDisk.start(machine);
+  const disk = RawDisk.start(machine, { queueSize: Math.min(8, registers.queueSizeMax) });
   expect(registers.queueReady, "QueueReady").toBe(1);
   const { status, length, data } = disk.read(sector);
   expect({ status, length }, "a read after recovery").toEqual({ status: 0, length: 513 });
