@@ -47,7 +47,7 @@ export class HierarchicalBitmap {
 
   /** All clean. At most 2^53 bytes and 2^41 bits; `granularityBytes` is a power of two up to 2^63. */
   constructor(sizeBytes: number, granularityBytes: number) {
-    assert(isPowerOfTwo(granularityBytes) && granularityBytes <= 2 ** 63, "granularity is not a power of two");
+    assert(granularityBytes <= 2 ** 63 && isPowerOfTwo(granularityBytes), "granularity is not a power of two");
     const bits = bitsOf(sizeBytes, granularityBytes);
     this.granularityBytes = granularityBytes;
     this.#perByte = 1 / granularityBytes;
