@@ -97,6 +97,8 @@ export class Backup implements JobDriver {
       if (job.cancelled) return;
       const pass = new BackgroundCopy(this.#copy, this.#maxWorkers);
       this.#pass = pass;
+      // Whoever started or resumed the job goes on before it does.
+      await this.#copy.clock.yield();
       const outcome = await pass.run();
       if (outcome === "finished") return;
       if (outcome === "cancelled") continue;
