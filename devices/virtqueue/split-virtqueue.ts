@@ -57,12 +57,6 @@ export class SplitVirtqueue implements Virtqueue {
   #signalledUsed = 0;
   #inFlight = 0;
 
-  // The descriptor that was read last.
-  #address = 0;
-  #length = 0;
-  #flags = 0;
-  #next = 0;
-
   /** `layout` has passed `splitLayoutMistake`, and its size is a power of two. */
   constructor(memory: GuestMemory, layout: VirtqueueLayout) {
     this.#memory = memory;
@@ -141,6 +135,7 @@ export class SplitVirtqueue implements Virtqueue {
 
   /** Follows the chain from `head` on; a mistake that is returned breaks the ring, one set in `chain` only the chain. */
   #walk(chain: DescriptorChain, head: number): RingMistake | undefined {
+    const { u32, view } = this.#memory;
     let table = this.#descriptors;
     let entries = this.size;
     let index = head;
@@ -150,69 +145,62 @@ export class SplitVirtqueue implements Virtqueue {
     for (;;) {
       // A chain longer than its table visits some descriptor twice: §2.7.5.2 forbids the loop.
       if (left-- === 0) return "DescriptorLoop";
-      this.#readDescriptor(table + index * DESCRIPTOR_BYTES);
-      const flags = this.#flags;
-      if ((flags & VIRTQ_DESC_F_INDIRECT) !== 0) {
+      const at = table + index * DESCRIPTOR_BYTES;
+      let address: number;
+      let length: number;
+      let flagsAndNext: number;
+      // Above 2^53 the sums are rounded; no RAM lies there.
+      if (at % 4 === 0) {
+        const word = at / 4;
+        address = u32[word]! + u32[word + 1]! * TWO_TO_32;
+        length = u32[word + 2]!;
+        flagsAndNext = u32[word + 3]!;
+      } else {
+        // An indirect table may lie anywhere: the standard asks no alignment of it.
+        address = view.getUint32(at, true) + view.getUint32(at + 4, true) * TWO_TO_32;
+        length = view.getUint32(at + 8, true);
+        flagsAndNext = view.getUint32(at + 12, true);
+      }
+      // Everything of the descriptor has been read, once; from here on it may change.
+      if ((flagsAndNext & VIRTQ_DESC_F_INDIRECT) !== 0) {
         if (!this.#indirect) return "IndirectNotNegotiated";
         if (indirect) return "IndirectNested"; // §2.7.5.3.1
-        if ((flags & VIRTQ_DESC_F_NEXT) !== 0) return "IndirectWithNext"; // §2.7.5.3.1
-        if (this.#length === 0 || this.#length % DESCRIPTOR_BYTES !== 0) return "IndirectLength";
-        table = this.#memory.offsetOf(this.#address, this.#length);
+        if ((flagsAndNext & VIRTQ_DESC_F_NEXT) !== 0) return "IndirectWithNext"; // §2.7.5.3.1
+        if (length === 0 || length % DESCRIPTOR_BYTES !== 0) return "IndirectLength";
+        table = this.#memory.offsetOf(address, length);
         if (table < 0) return "IndirectOutsideRam";
         indirect = true;
-        entries = this.#length / DESCRIPTOR_BYTES;
+        entries = length / DESCRIPTOR_BYTES;
         left = entries;
         index = 0;
         continue;
       }
       if (++total > MAX_CHAIN_DESCRIPTORS) chain.mistake = "ChainTooLong";
-      const isLast = (flags & VIRTQ_DESC_F_NEXT) === 0;
+      const writable = (flagsAndNext & VIRTQ_DESC_F_WRITE) !== 0;
+      const isLast = (flagsAndNext & VIRTQ_DESC_F_NEXT) === 0;
       // Of a chain that is refused the end is wanted all the same: there lies the byte that says so.
-      if (chain.mistake === undefined || isLast) this.#addSegment(chain);
+      if (length > 0 && (chain.mistake === undefined || isLast)) this.#addSegment(chain, writable, address, length);
       if (isLast) {
         chain.descriptors = total;
-        const answerable = (flags & VIRTQ_DESC_F_WRITE) !== 0 && this.#length > 0;
-        return chain.mistake === undefined || answerable ? undefined : "NoStatusByte";
+        return chain.mistake === undefined || (writable && length > 0) ? undefined : "NoStatusByte";
       }
       if (total === MAX_QUEUE_SIZE) return "DescriptorLoop"; // or as good as one: no table needs more
-      index = this.#next;
+      index = flagsAndNext >>> 16;
       if (index >= entries) return "NextOutOfRange";
     }
   }
 
-  #addSegment(chain: DescriptorChain): void {
-    if (this.#length === 0) return;
-    let offset = this.#memory.offsetOf(this.#address, this.#length);
+  #addSegment(chain: DescriptorChain, writable: boolean, address: number, length: number): void {
+    let offset = this.#memory.offsetOf(address, length);
     if (offset < 0) {
       offset = OUTSIDE_RAM;
       chain.outsideRam = true;
     }
-    if ((this.#flags & VIRTQ_DESC_F_WRITE) !== 0) {
-      chain.writable.push(offset, this.#length);
+    if (writable) {
+      chain.writable.push(offset, length);
       return;
     }
-    chain.readable.push(offset, this.#length);
+    chain.readable.push(offset, length);
     if (chain.writable.count > 0) chain.mistake = "WritableBeforeReadable"; // §2.7.4.2
-  }
-
-  #readDescriptor(offset: number): void {
-    if (offset % 4 !== 0) return this.#readUnalignedDescriptor(offset);
-    const { u32 } = this.#memory;
-    const at = offset / 4;
-    // Above 2^53 the sum is rounded; no RAM lies there.
-    this.#address = u32[at]! + u32[at + 1]! * TWO_TO_32;
-    this.#length = u32[at + 2]!;
-    const last = u32[at + 3]!;
-    this.#flags = last & 0xffff;
-    this.#next = last >>> 16;
-  }
-
-  /** An indirect table may lie anywhere: the standard asks no alignment of it. */
-  #readUnalignedDescriptor(offset: number): void {
-    const { view } = this.#memory;
-    this.#address = view.getUint32(offset, true) + view.getUint32(offset + 4, true) * TWO_TO_32;
-    this.#length = view.getUint32(offset + 8, true);
-    this.#flags = view.getUint16(offset + 12, true);
-    this.#next = view.getUint16(offset + 14, true);
   }
 }
