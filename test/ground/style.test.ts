@@ -8,7 +8,9 @@ const sources = files.filter((path) => /\.[cm]?[jt]s$/.test(path));
 
 const LONGEST_LINES = 400;
 /** Files that are longer, each with the reason why it stays in one piece. */
-const LONG_FILES: Readonly<Record<string, string>> = {};
+const LONG_FILES: Readonly<Record<string, string>> = {
+  "test/bitmap/hierarchical-bitmap.test.ts": "one class, a group of tests for each row of the reference, in its order",
+};
 
 /** Every line of these files that matches, as `path:line: text`. `example` proves that the pattern finds what it is for. */
 function findLines(paths: readonly string[], pattern: RegExp, example: string): string[] {
@@ -22,7 +24,7 @@ function findLines(paths: readonly string[], pattern: RegExp, example: string): 
 
 describe("the names of files", () => {
   it("are kebab-case where they are sources", () => {
-    const kebab = /^[a-z0-9]+(-[a-z0-9]+)*(\.(test|config))?\.(ts|mjs)$/;
+    const kebab = /^[a-z0-9]+(-[a-z0-9]+)*(\.property)?(\.(test|config))?\.(ts|mjs)$/;
     expect(["dirtyBitmap.ts", "Node.ts", "dirty_bitmap.ts"].some((name) => kebab.test(name))).toBe(false);
     expect(sources.length).toBeGreaterThan(20);
     expect(sources.filter((path) => !kebab.test(path.slice(path.lastIndexOf("/") + 1)))).toEqual([]);
