@@ -133,17 +133,18 @@ export class VirtioMmio implements MmioRegion, VirtioTransport {
     this.#setInterruptStatus(this.#interruptStatus | INTERRUPT_USED_BUFFER);
   }
 
+  // @virtio INIT-DEV-003 MMIO-DEV-007 MMIO-DEV-027 BLK-DEV-036
   notifyConfigChange(): void {
     this.#configGeneration = (this.#configGeneration + 1) >>> 0;
     if (this.#live) this.#setInterruptStatus(this.#interruptStatus | INTERRUPT_CONFIG_CHANGE);
   }
 
-  // @virtio STAT-DEV-003
+  // @virtio STAT-DEV-003 STAT-DEV-004 STAT-DEV-007
   requireReset(mistake: RingMistake, usedBuffers: boolean): void {
     traceGuestError(mistake, this.#status);
     this.#stopQueues();
     this.#status |= VIRTIO_CONFIG_S_NEEDS_RESET;
-    const configChange = this.#live ? INTERRUPT_CONFIG_CHANGE : 0; // §2.1.2 @virtio STAT-DEV-004
+    const configChange = this.#live ? INTERRUPT_CONFIG_CHANGE : 0; // §2.1.2
     const usedBuffer = usedBuffers ? INTERRUPT_USED_BUFFER : 0;
     this.#setInterruptStatus(this.#interruptStatus | configChange | usedBuffer);
   }
@@ -157,6 +158,7 @@ export class VirtioMmio implements MmioRegion, VirtioTransport {
     return (this.#status & (VIRTIO_CONFIG_S_NEEDS_RESET | VIRTIO_CONFIG_S_FAILED)) !== 0;
   }
 
+  // @virtio MMIO-DEV-001 MMIO-DEV-002 MMIO-DEV-014 MMIO-DEV-015 MMIO-DEV-016 MMIO-DEV-019 MMIO-DEV-025
   #readRegister(offset: number): number {
     switch (offset) {
       case VIRTIO_MMIO_MAGIC_VALUE:
@@ -253,6 +255,7 @@ export class VirtioMmio implements MmioRegion, VirtioTransport {
     }
   }
 
+  // @virtio MMIO-DEV-017 FEAT-DEV-007
   #writeDriverFeatures(value: number): void {
     const settable = VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK;
     if ((this.#status & settable) !== VIRTIO_CONFIG_S_DRIVER) {
@@ -264,6 +267,7 @@ export class VirtioMmio implements MmioRegion, VirtioTransport {
     this.#driverFeatures = (this.#driverFeatures & ~(0xffff_ffffn << shift)) | (BigInt(value) << shift);
   }
 
+  // @virtio MMIO-DEV-024
   #writeQueueRegister(offset: number, value: number): void {
     const queue = this.#queues[this.#queueSel];
     if (queue === undefined) this.#misuse("QueueDoesNotExist", this.#queueSel);
@@ -271,6 +275,7 @@ export class VirtioMmio implements MmioRegion, VirtioTransport {
     else if (!queue.write(offset, value)) this.#misuse("QueueSizeInvalid", value);
   }
 
+  // @virtio MMIO-DEV-008 MMIO-DEV-020
   #writeQueueReady(value: number): void {
     const index = this.#queueSel;
     const queue = this.#queues[index];
@@ -291,12 +296,14 @@ export class VirtioMmio implements MmioRegion, VirtioTransport {
     }
   }
 
+  // @virtio MMIO-DEV-021 NOTIF-DEV-001 STAT-DEV-001 STAT-DEV-002 INIT-DEV-004
   #notifyQueue(index: number): void {
     // §3.1.1: the device uses no buffer before DRIVER_OK; it looks at every queue once that is set.
     if (this.#live && !this.#stopped && this.#queues[index]?.ready === true) this.#device.notifyQueue(index);
     else this.#misuse("NotifyIgnored", index);
   }
 
+  // @virtio STAT-DEV-005 STAT-DEV-006 STAT-DEV-007
   #writeStatus(value: number): void {
     if (traceStatus.enabled) traceStatus.emit({ value });
     if (value === 0) return this.#reset();
@@ -310,6 +317,7 @@ export class VirtioMmio implements MmioRegion, VirtioTransport {
     if ((wanted & VIRTIO_CONFIG_S_DRIVER_OK) !== 0) this.#go();
   }
 
+  // @virtio FEAT-DEV-002 FEAT-DEV-003 FEAT-DEV-005 FEAT-DEV-010 RSVD-DEV-002
   #acceptFeatures(): void {
     const features = this.#driverFeatures;
     // §2.2.2: FEATURES_OK stays clear where the driver accepted what was not offered, or what will not do together.
@@ -330,6 +338,7 @@ export class VirtioMmio implements MmioRegion, VirtioTransport {
   }
 
   /** §2.4: when Status reads 0, which is when this returns, nothing touches rings, buffers or the line any more. */
+  // @virtio STAT-DEV-008 STAT-DEV-009 STAT-DEV-010 MMIO-DEV-005 MMIO-DEV-006
   #reset(): void {
     this.#stopQueues();
     for (const queue of this.#queues) queue.reset();
@@ -351,6 +360,7 @@ export class VirtioMmio implements MmioRegion, VirtioTransport {
     if (!writable || !this.#device.writeConfig(offset, width, value)) this.#misuse("ConfigWrite", offset);
   }
 
+  // @virtio MMIO-DEV-003 MMIO-DEV-004 MMIO-DEV-022 MMIO-DEV-028
   #setInterruptStatus(value: number): void {
     if (value === this.#interruptStatus) return;
     this.#interruptStatus = value;

@@ -62,6 +62,7 @@ export class BlockRequest {
     return this.chain.writable;
   }
 
+  // @virtio SPLIT-DEV-006 BLK-DEV-078 BLK-DEV-079
   /** Makes a request of the chain. A mistake that is returned leaves no status byte to answer it with. */
   parse(memory: GuestMemory, limits: RequestLimits): RingMistake | undefined {
     const { readable, writable } = this.chain;
@@ -79,6 +80,7 @@ export class BlockRequest {
     return undefined;
   }
 
+  // @virtio BLK-DEV-037 BLK-DEV-038 BLK-DEV-054 BLK-DEV-081 BLK-DEV-083 BLK-DEV-088
   #classify(limits: RequestLimits): void {
     this.statusFollowsData = true;
     switch (this.type) {
@@ -102,6 +104,7 @@ export class BlockRequest {
     }
   }
 
+  // @virtio BLK-DEV-019 BLK-DEV-023 BLK-DEV-082
   #checkTransfer(data: IoVector, other: IoVector, limits: RequestLimits): void {
     const length = data.byteLength;
     if (this.chain.outsideRam) this.#reject("DataOutsideRam");

@@ -196,6 +196,7 @@ export class RequestQueue {
     pending.then(slot.onDone, slot.onError);
   }
 
+  // @virtio BLK-DEV-080 BLK-DEV-083 BLK-DEV-087
   #submit(slot: RequestSlot): void | Promise<void> {
     const { backend } = this.#owner;
     switch (slot.kind) {

@@ -23,6 +23,7 @@ export interface BlockTopology {
   readonly optIoBlocks: number;
 }
 
+// @virtio CFG-DEV-001 CFG-DEV-002 MMIO-DEV-026 BLK-DEV-004 BLK-DEV-020 BLK-DEV-021 BLK-DEV-024
 /** The fields as bytes. Those of features that are not offered are 0. */
 export class VirtioBlkConfig {
   readonly #view: DataView = new DataView(new ArrayBuffer(CONFIG_BYTES));

@@ -95,6 +95,7 @@ export class VirtioBlk implements VirtioDevice, RequestQueueOwner {
     this.#defaultWriteback = backend.writeCache;
     this.#config.writeback = this.#defaultWriteback;
     this.#limits = this.#noteCapacity();
+    // @virtio FEAT-DEV-001 FEAT-DEV-004 RSVD-DEV-001 RSVD-DEV-008 MMIO-DEV-030 BLK-DEV-001 BLK-DEV-002 BLK-DEV-005 BLK-DEV-052
     this.offeredFeatures = featureSet(
       VIRTIO_BLK_F_SIZE_MAX,
       VIRTIO_BLK_F_SEG_MAX,
@@ -130,6 +131,7 @@ export class VirtioBlk implements VirtioDevice, RequestQueueOwner {
     });
   }
 
+  // @virtio BLK-DEV-003 BLK-DEV-048 BLK-DEV-085
   negotiate(features: bigint): boolean {
     this.#features = features;
     const flush = hasFeature(features, VIRTIO_BLK_F_FLUSH);
@@ -169,6 +171,7 @@ export class VirtioBlk implements VirtioDevice, RequestQueueOwner {
     return this.#config.read(offset, width);
   }
 
+  // @virtio BLK-DEV-025
   writeConfig(offset: number, width: AccessWidth, value: number): boolean {
     const writeback = this.#config.isWriteback(offset, width) && hasFeature(this.#features, VIRTIO_BLK_F_CONFIG_WCE);
     if (!writeback) return false;
@@ -177,11 +180,13 @@ export class VirtioBlk implements VirtioDevice, RequestQueueOwner {
     return true;
   }
 
+  // @virtio BLK-DEV-047 BLK-DEV-048 BLK-DEV-049
   /** §5.2.6.2: with the cache off a write is committed before it completes. */
   #applyCacheMode(): void {
     this.backend.writeCache = this.#config.writeback;
   }
 
+  // @virtio BLK-DEV-019 BLK-DEV-035
   #noteCapacity(): RequestLimits {
     const capacitySectors = Math.floor(this.backend.lengthBytes / VIRTIO_BLK_SECTOR_BYTES);
     this.#config.capacitySectors = capacitySectors;

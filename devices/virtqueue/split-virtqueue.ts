@@ -74,6 +74,7 @@ export class SplitVirtqueue implements Virtqueue {
     this.#availEvent16 = used / 2 + 2 + 4 * layout.size;
   }
 
+  // @virtio SPLIT-DEV-001 SPLIT-DEV-002 SPLIT-DEV-031 VQ-DEV-003
   pop(chain: DescriptorChain): PopResult {
     if (this.mistake !== undefined) return "broken";
     const { u16 } = this.#memory;
@@ -95,6 +96,7 @@ export class SplitVirtqueue implements Virtqueue {
     return "chain";
   }
 
+  // @virtio SPLIT-DEV-003 SPLIT-DEV-022 VQ-DEV-001 VQ-DEV-002
   push(head: number, writtenBytes: number): void {
     const { u32 } = this.#memory;
     const element = this.#usedRing32 + 2 * (this.#usedIndex & this.#mask);
@@ -105,6 +107,7 @@ export class SplitVirtqueue implements Virtqueue {
     this.#inFlight--;
   }
 
+  // @virtio SPLIT-DEV-016 SPLIT-DEV-017 SPLIT-DEV-018 SPLIT-DEV-019 SPLIT-DEV-020 SPLIT-DEV-021 SPLIT-DEV-022
   publish(): boolean {
     const old = this.#signalledUsed;
     const now = this.#usedIndex;
@@ -118,6 +121,7 @@ export class SplitVirtqueue implements Virtqueue {
     return (Atomics.load(u16, this.#availFlags16) & VIRTQ_AVAIL_F_NO_INTERRUPT) === 0;
   }
 
+  // @virtio SPLIT-DEV-027 SPLIT-DEV-029 SPLIT-DEV-030
   rearm(): boolean {
     const { u16 } = this.#memory;
     if (this.#eventIndex) {
@@ -134,6 +138,7 @@ export class SplitVirtqueue implements Virtqueue {
   }
 
   /** Follows the chain from `head` on; a mistake that is returned breaks the ring, one set in `chain` only the chain. */
+  // @virtio SPLIT-DEV-007 SPLIT-DEV-012 SPLIT-DEV-013 SPLIT-DEV-014 SPLIT-DEV-015
   #walk(chain: DescriptorChain, head: number): RingMistake | undefined {
     const { u32, view } = this.#memory;
     let table = this.#descriptors;

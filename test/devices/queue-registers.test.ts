@@ -271,7 +271,7 @@ describe("QueueReady", () => {
 });
 
 describe("QueueNotify", () => {
-  it("is ignored for a queue that is not there or not ready, without interrupt or DEVICE_NEEDS_RESET", () => {
+  it("NOTIF-DEV-001 names the queue with all of its bits: it is ignored for one that is not there or not ready, without interrupt or DEVICE_NEEDS_RESET", () => {
     const machine = makeMachine();
     const disk = RawDisk.start(machine);
     const { registers } = machine;

@@ -15,7 +15,7 @@ function tableBytes({ queue, machine }: RawDisk): number[] {
 }
 
 describe("the split ring", () => {
-  it("SPLIT-DEV-001 has the slot of an index modulo its size", () => {
+  it("SPLIT-DEV-001 VQ-DEV-003 has the slot of an index modulo its size", () => {
     const disk = start({ queueSize: 8 });
     const elements: unknown[] = [];
     for (let i = 0; i < 20; i++) {
@@ -75,6 +75,19 @@ describe("the split ring", () => {
       expect(disk.bytesOf(request[0]!)).toEqual(headerBefore);
       expect(disk.bytesOf(request[1]!)).toEqual(bytes);
     }
+  });
+
+  it("SPLIT-DEV-022 has data, status and element in place when the used index moves", () => {
+    const disk = start();
+    const { queue, machine } = disk;
+    const request = disk.readRequest(4, 512);
+    const expected = disk.read(4).data;
+    let seen: unknown;
+    machine.memory.onDeviceWrite((address) => {
+      if (address === queue.layout.usedRing + 2) seen = { element: queue.readUsed(1), ...disk.outcome(request, 513) };
+    });
+    disk.submit(disk.chain(request, 0));
+    expect(seen).toEqual({ element: { id: 0, length: 513 }, status: 0, length: 513, data: expected });
   });
 
   it("leaves used.flags, avail and the event fields alone without EVENT_IDX", () => {
