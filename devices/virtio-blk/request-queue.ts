@@ -18,6 +18,9 @@ const MAX_TURN_COST = 4 << 20;
 /** One look at the ring, and one request, cost as much as 4 KiB of data; one descriptor, as 256 bytes. */
 const REQUEST_COST = 4096;
 const DESCRIPTOR_COST = 256;
+/** The disk may be slower than its bytes say: after this the turn is over as well. The clock is asked at every 8th request. */
+const MAX_TURN_MS = 1;
+const REQUESTS_PER_LOOK = 8;
 /** Requests that may go on after their call, whatever the size of the ring: the others wait in it. */
 const MAX_IN_FLIGHT = 1024;
 
@@ -75,6 +78,9 @@ export class RequestQueue {
   readonly #inFlight = new Set<RequestSlot>();
   #orphans = 0;
   #processing = false;
+  /** Requests of this turn, and when the first look at the clock was. */
+  #taken = 0;
+  #turnStartedMs = 0;
   #turnPending = false;
 
   constructor(owner: RequestQueueOwner) {
@@ -102,6 +108,7 @@ export class RequestQueue {
   process(): void {
     if (this.#processing) return; // the driver's interrupt handler notifies: the ring is looked at again as it is
     this.#processing = true;
+    this.#taken = 0;
     try {
       for (let budget = MAX_TURN_COST; this.#mayTake; ) {
         budget = this.#processBatch(budget);
@@ -150,8 +157,15 @@ export class RequestQueue {
       budget -= REQUEST_COST + slot.chain.descriptors * DESCRIPTOR_COST;
       if (slot.kind === "read" || slot.kind === "write") budget -= slot.dataIn.byteLength + slot.dataOut.byteLength;
       this.#carryOut(slot);
+      if (++this.#taken % REQUESTS_PER_LOOK === 0 && this.#turnIsOver()) return 0;
     }
     return budget;
+  }
+
+  #turnIsOver(): boolean {
+    const nowMs = this.#owner.clock.nowMs();
+    if (this.#taken === REQUESTS_PER_LOOK) this.#turnStartedMs = nowMs;
+    return nowMs - this.#turnStartedMs >= MAX_TURN_MS;
   }
 
   #publish(): void {

@@ -10,9 +10,10 @@ import { RawDisk, type Segment } from "./support/raw-disk.ts";
 /** A clock whose yields wait until the test lets them go. */
 class StoppedClock implements Clock {
   readonly waiting: (() => void)[] = [];
+  now = 0;
 
   nowMs(): number {
-    return 0;
+    return this.now;
   }
 
   setTimer(): () => void {
@@ -101,6 +102,25 @@ describe("one notification", () => {
     expect(driver.requests).toBeLessThanOrEqual(11 * first);
     while (driver.requests < 32768) await clock.turn();
     expect(disk.queue.usedIdx).toBe(32768);
+  });
+
+  it("ends after a millisecond where the disk is slow, and goes on in the next turn", async () => {
+    const { clock, driver, disk } = start(256);
+    const head = disk.chain(disk.readRequest(0, 512));
+    const read = driver.read.bind(driver);
+    driver.read = (offsetBytes, vector) => {
+      clock.now += 0.3;
+      read(offsetBytes, vector);
+    };
+    for (let i = 0; i < 50; i++) disk.queue.publish(head);
+    disk.notify();
+    const seen = [disk.queue.usedIdx];
+    while (disk.queue.usedIdx < 50) {
+      await clock.turn();
+      seen.push(disk.queue.usedIdx);
+    }
+    // The clock is asked at every 8th request, and says for the first time at the second look that time has passed.
+    expect(seen).toEqual([16, 32, 48, 50]);
   });
 
   it("reads about 16 thousand descriptors, whatever they say", async () => {
