@@ -106,8 +106,8 @@ export class BlockCopy {
    */
   copyForGuest(offsetBytes: number, lengthBytes: number): undefined | Promise<undefined> {
     const start = this.#down(offsetBytes);
-    const end = Math.min(this.#up(offsetBytes + lengthBytes), this.#up(this.lengthBytes));
-    if (start >= end || this.#stopped || !this.concerns(start, end)) return undefined;
+    const end = this.#up(offsetBytes + lengthBytes);
+    if (!this.concerns(start, end)) return undefined;
     const guest = new GuestCopy(this, start, end);
     for (;;) {
       const pending = guest.step();

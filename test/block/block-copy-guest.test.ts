@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { BlockError } from "../../src/base/errors.ts";
 import { IoVector } from "../../src/base/io-vector.ts";
 import { BackgroundCopy } from "../../src/block/block-copy-loop.ts";
+import type { BlockStatus } from "../../src/block/driver.ts";
 import { CLUSTER, copyPair, KIB, MIB, patterned, rangesKib, same } from "../support/copy-pair.ts";
 import { Simulation, settle } from "../support/simulation.ts";
 
@@ -98,6 +99,26 @@ describe("BlockCopy.copyForGuest", () => {
     expect(same(target.bytes, bytes)).toBe(true);
     expect(copy.clusters).toEqual({ background: 0, guest: 1 });
     expect(await simulation.run(background)).toBe("failed");
+  });
+
+  it("takes over at once what the background's chunk gives back", async () => {
+    // The first cluster is data, the second one zeroes: the background learns only later that its chunk ends between them.
+    const bytes = patterned(2 * CLUSTER).fill(0, CLUSTER);
+    const status = (offset: number): BlockStatus => ({
+      lengthBytes: CLUSTER,
+      allocated: true,
+      data: offset === 0,
+      zero: offset > 0,
+    });
+    const { target, copy } = copyPair(simulation, bytes, { source: { status, delayed: 1 } });
+    const background = new BackgroundCopy(copy).run();
+    await settle();
+    const guest = copy.copyForGuest(CLUSTER, 512)!;
+    await simulation.run(guest);
+    expect(copy.clusters.guest).toBe(1);
+    expect(rangesKib(target, "write-zeroes")).toEqual([[64, 64]]);
+    await simulation.run(background);
+    expect(same(target.bytes, bytes)).toBe(true);
   });
 
   it("keeps the background loop back while it copies", async () => {

@@ -7,7 +7,7 @@ import type { BlockStatus } from "../../src/block/driver.ts";
 import { BlockNode } from "../../src/block/node.ts";
 import { CLUSTER, copyPair, KIB, MIB, patterned, rangesKib, same } from "../support/copy-pair.ts";
 import { FaultyDriver } from "../support/faulty-driver.ts";
-import { Simulation } from "../support/simulation.ts";
+import { Simulation, settle } from "../support/simulation.ts";
 
 let simulation: Simulation;
 beforeEach(() => {
@@ -218,6 +218,26 @@ describe("BackgroundCopy", () => {
     expect(await simulation.run(new BackgroundCopy(copy).run())).toBe("finished");
     expect(same(target.bytes, bytes)).toBe(true);
     expect(target.calls.length - before).toBe((6 * MIB - begunBytes(target, before)) / (256 * KIB));
+  });
+
+  it("starts nothing more when it is cancelled while it asks what is there", async () => {
+    const { source, copy } = copyPair(simulation, patterned(2 * MIB), { source: { delayed: 1 } });
+    const pass = new BackgroundCopy(copy);
+    const outcome = pass.run();
+    await settle();
+    expect(rangesKib(source, "status")).toEqual([[0, 1024]]);
+    pass.cancel();
+    expect(await simulation.run(outcome)).toBe("cancelled");
+    expect(source.calls).toHaveLength(1);
+    expect(copy.dirty.countBytes).toBe(2 * MIB);
+    expect(copy.tasks.count).toBe(0);
+  });
+
+  it("ends at once when its last chunk failed", async () => {
+    const { source, target, copy } = copyPair(simulation, patterned(CLUSTER));
+    target.fault = () => "EIO";
+    expect(await simulation.run(new BackgroundCopy(copy).run())).toBe("failed");
+    expect(source.calls.map((call) => call.kind)).toEqual(["status", "read"]);
   });
 
   it("yields between chunks on drivers that complete at once", async () => {

@@ -11,6 +11,13 @@ import { FaultyDriver, type FaultyDriverOptions } from "../support/faulty-driver
 import type { Simulation } from "../support/simulation.ts";
 import { eventText } from "./scripted-job.ts";
 
+/** Names of whoever uses the two nodes, and how many notifiers there are. */
+export interface Traces {
+  readonly source: readonly string[];
+  readonly target: readonly string[];
+  readonly notifiers: number;
+}
+
 export class BackupBench {
   readonly simulation: Simulation;
   readonly sourceDriver: FaultyDriver;
@@ -58,8 +65,7 @@ export class BackupBench {
     return this.source.bitmaps.get("b").countBytes;
   }
 
-  /** Names of whoever uses the two nodes, and how many notifiers there are. */
-  get traces(): { source: string[]; target: string[]; notifiers: number } {
+  get traces(): Traces {
     return {
       source: [...this.source.parents].map((parent) => parent.parentName),
       target: [...this.target.parents].map((parent) => parent.parentName),
@@ -69,4 +75,4 @@ export class BackupBench {
 }
 
 /** `traces` with no job. */
-export const NO_TRACES = { source: ["block device 'drive0'"], target: [], notifiers: 0 };
+export const NO_TRACES: Traces = { source: ["block device 'drive0'"], target: [], notifiers: 0 };
