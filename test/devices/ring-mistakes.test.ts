@@ -231,6 +231,15 @@ describe("a chain of more than 1024 buffers", () => {
       expect(disk.takeUsed(), String(count)).toEqual([{ id: head, length: 0 }]);
       expect([...disk.bytesOf(status)]).toEqual([1]);
     }
+    // Of a writable buffer that was not looked at, nothing is known to be written.
+    const readable = disk.readable(new Uint8Array(1));
+    const last = disk.writable(1);
+    const passedOver = [...new Array<Segment>(1024).fill(readable), disk.writable(8), last];
+    const head = disk.indirectChain(passedOver);
+    disk.submit(head);
+    expect(disk.takeUsed()).toEqual([{ id: head, length: 0 }]);
+    expect([...disk.bytesOf(last)]).toEqual([1]);
+
     const allowed = longChain(disk, 1024);
     disk.submit(allowed.head);
     expect([...disk.bytesOf(allowed.status)]).toEqual([1]); // 1022 bytes are no whole sectors

@@ -271,15 +271,15 @@ describe("feature negotiation", () => {
     const machine = makeMachine();
     const { registers } = machine;
     registers.status = 3;
-    for (const sel of [2, 32, 0x8000_0000, 0xffff_ffff]) {
-      registers.driverFeaturesSel = sel;
-      registers.driverFeatures = 0xffff_ffff;
-    }
     registers.driverFeaturesSel = 1;
     registers.driverFeatures = 0xffff_ffff;
     registers.driverFeatures = 1; // replaces the word
     registers.driverFeaturesSel = 0;
     registers.driverFeatures = 0x2000_0000;
+    for (const sel of [2, 3, 32, 33, 0x8000_0000, 0xffff_ffff]) {
+      registers.driverFeaturesSel = sel;
+      registers.driverFeatures = 0xffff_ffff;
+    }
     registers.status = 0x0b;
     expect(registers.status).toBe(0x0b);
     const queue = machine.guest.rawSplitQueue(8);
@@ -296,7 +296,7 @@ describe("feature negotiation", () => {
     const machine = makeMachine();
     const { registers } = machine;
     registers.status = 3;
-    acceptFeatures(registers, [13]);
+    acceptFeatures(registers, [13, 40]);
     registers.driverFeaturesSel = 1;
     registers.deviceFeaturesSel = 1;
     registers.queueSel = 5;
