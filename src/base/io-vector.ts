@@ -111,6 +111,7 @@ export class IoVector {
     assert(from + length <= source.byteLength, "slice: past the end");
     this.clear();
     this.bytes = source.bytes;
+    this.revocable = source.revocable;
     this.#source = source;
     let skip = from;
     for (let i = source.first; i < source.end && this.byteLength < length; i++) {

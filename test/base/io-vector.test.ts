@@ -131,9 +131,10 @@ describe("IoVector", () => {
   it("takes its slices, and theirs, along when it is abandoned", () => {
     const bytes = numbered(64);
     const vector = IoVector.of(bytes);
+    vector.revocable = true;
     const slice = new IoVector(bytes).slice(vector, 8, 32);
     const inner = new IoVector(bytes).slice(slice, 8, 16);
-    expect(inner.abandoned).toBe(false);
+    expect([inner.abandoned, inner.revocable]).toEqual([false, true]);
     vector.abandon();
     inner.copyFrom(new Uint8Array(16), 0);
     slice.clearData();
