@@ -124,10 +124,12 @@ describe("QueueReady", () => {
 
   it("a second 1 changes nothing: indices go on", () => {
     const disk = RawDisk.start(makeMachine());
-    disk.read(0);
+    for (let i = 0; i < 3; i++) disk.read(i);
+    disk.registers.interruptAck = 1;
     disk.registers.queueReady = 1;
-    expect(disk.read(1).status).toBe(0);
-    expect(disk.queue.usedIdx).toBe(2);
+    expect([disk.queue.usedIdx, disk.registers.interruptStatus]).toEqual([3, 0]); // nothing was used again
+    expect(disk.read(4).status).toBe(0);
+    expect(disk.queue.usedIdx).toBe(4);
   });
 
   it("MMIO-DEV-008 stops access to the ring at 0, and starts from index 0 when it is 1 again", () => {
