@@ -109,9 +109,36 @@ export class DirtyBitmapList {
     bitmap.disable();
   }
 
+  /**
+   * Freezes a bitmap: from now on an anonymous successor records in its place, until `abdicate` or `reclaim` (§2.4). A `QmpError`
+   * for one that is busy or has a successor already, and nothing has changed.
+   */
+  createSuccessor(bitmap: DirtyBitmap): DirtyBitmap {
+    checkDirtyBitmap(bitmap, BITMAP_BUSY);
+    if (bitmap.successor !== undefined) {
+      throw new QmpError("Cannot create a successor for a bitmap that already has one");
+    }
+    const successor = this.create({ granularityBytes: bitmap.granularityBytes, disabled: !bitmap.enabled });
+    bitmap.freeze(successor);
+    return successor;
+  }
+
+  /** The successor, which is returned, becomes the bitmap of that name; the frozen one and its bits are gone. */
+  abdicate(bitmap: DirtyBitmap): DirtyBitmap {
+    const successor = bitmap.handOver();
+    this.release(bitmap);
+    return successor;
+  }
+
+  /** The frozen bitmap, which is returned, takes its successor's bits in and records again if it did. */
+  reclaim(bitmap: DirtyBitmap): DirtyBitmap {
+    this.release(bitmap.takeBack());
+    return bitmap;
+  }
+
   /** Takes a bitmap, which nobody uses, off the list. */
   release(bitmap: DirtyBitmap): void {
-    assert(!bitmap.busy, "busy bitmap released");
+    assert(!bitmap.busy && bitmap.successor === undefined, "busy bitmap released");
     const index = this.#bitmaps.indexOf(bitmap);
     assert(index >= 0, "bitmap released that is not of this node");
     this.#bitmaps.splice(index, 1);
