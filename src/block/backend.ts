@@ -3,21 +3,56 @@
 import { assert } from "../base/assert.ts";
 import { BlockError } from "../base/errors.ts";
 import type { IoVector } from "../base/io-vector.ts";
+import { IoAccounting } from "./accounting.ts";
 import type { NodeParent } from "./drain.ts";
 import type { BlockNode, WriteZeroesRequestOptions } from "./node.ts";
+import {
+  PERM_ALL,
+  PERM_CONSISTENT_READ,
+  PERM_RESIZE,
+  PERM_WRITE,
+  PERM_WRITE_UNCHANGED,
+  type Permissions,
+} from "./permissions.ts";
+
+/** A device on a backend, as far as the block layer names it and lets others in beside it. */
+export interface BackendDevice {
+  /** As users gave it (`-device id=`). */
+  readonly id: string | undefined;
+  /** Where it stands among the machine's devices, `/machine/peripheral-anon/device[0]`; its name where it has no id. */
+  readonly path: string;
+  /** Others may write to the node while the device does. */
+  readonly shareRw: boolean;
+}
+
+export interface BlockBackendOptions {
+  /** The drive's id; "" for the backend of a device on a node, or of one command. */
+  readonly name: string;
+  /** Undefined for a drive without a medium. */
+  readonly node?: BlockNode | undefined;
+  readonly readOnly?: boolean;
+  readonly writeCache?: boolean;
+  /** Of its user while there is no device; by default reading, writing unless read-only, and minding nobody. */
+  readonly permissions?: Permissions;
+}
 
 /**
  * A user's end of a node. Requests pass to the node at once, except in a drained section, where they are held, in order,
- * until it ends. With the write cache off every change is on stable storage before it is acknowledged.
+ * until it ends. With the write cache off every change is on stable storage before it is acknowledged. Without a node every
+ * request fails with ENOMEDIUM.
  *
  * As with the node, what is done when the call returns gives `undefined`, and errors are `BlockError`s, thrown or rejected.
  */
 export class BlockBackend {
   readonly name: string;
-  readonly node: BlockNode;
   readonly readOnly: boolean;
   /** Writes may be acknowledged before they are on stable storage; the guest may switch it. */
   writeCache: boolean;
+  /** Kept by the device: requests of others, such as a monitor's, do not count. */
+  readonly accounting: IoAccounting = new IoAccounting();
+  #node: BlockNode | undefined;
+  #permissions: Permissions;
+  #device: BackendDevice | undefined;
   readonly #asParent: NodeParent;
   readonly #resizeListeners: ((lengthBytes: number) => void)[] = [];
   #drains = 0;
@@ -28,28 +63,91 @@ export class BlockBackend {
   #idleWaiters: (() => void)[] = [];
   #closed = false;
 
-  constructor(options: { name: string; node: BlockNode; readOnly?: boolean; writeCache?: boolean }) {
+  /** Throws a `QmpError` where other users of the node stand against it. */
+  constructor(options: BlockBackendOptions) {
     const { name, node, readOnly = false, writeCache = true } = options;
     this.name = name;
-    this.node = node;
-    this.readOnly = readOnly || node.readOnly;
+    this.#node = node;
+    this.readOnly = readOnly || node?.readOnly === true;
     this.writeCache = writeCache;
-    this.#asParent = {
-      parentName: `block device '${name}'`,
-      beginDrain: () => {
-        this.#drains++;
-      },
-      untilQuiet: () => this.untilIdle(),
-      endDrain: () => this.#endDrain(),
-      resized: (lengthBytes) => {
-        for (const listener of this.#resizeListeners) listener(lengthBytes);
-      },
-    };
-    node.attachParent(this.#asParent);
+    this.#permissions = options.permissions ?? { needs: this.#deviceNeeds(), shares: PERM_ALL };
+    this.#asParent = this.#makeParent();
+    node?.attachParent(this.#asParent, this.#permissions);
+  }
+
+  /** The node that it stands on. Not to be asked for without a medium. */
+  get node(): BlockNode {
+    assert(this.#node !== undefined, `backend '${this.name}': has no medium`);
+    return this.#node;
+  }
+
+  /** The node that it stands on, if there is one. */
+  get root(): BlockNode | undefined {
+    return this.#node;
+  }
+
+  get device(): BackendDevice | undefined {
+    return this.#device;
+  }
+
+  /** This backend as the node knows it. */
+  get asParent(): NodeParent {
+    return this.#asParent;
+  }
+
+  /** Throws a `QmpError` where other users of the node stand against it; the old permissions then hold. */
+  setPermissions(permissions: Permissions): void {
+    this.#node?.setParentPermissions(this.#asParent, permissions);
+    this.#permissions = permissions;
+  }
+
+  /**
+   * Gives the backend to a device. Others may then read the node and change its length; writing is shared if the device
+   * shares it. Throws a `QmpError` where other users of the node stand against it; there is no device then.
+   */
+  attachDevice(device: BackendDevice): void {
+    assert(this.#device === undefined, `backend '${this.name}': has a device`);
+    this.#device = device;
+    const shares = PERM_CONSISTENT_READ | PERM_WRITE_UNCHANGED | PERM_RESIZE | (device.shareRw ? PERM_WRITE : 0);
+    try {
+      this.setPermissions({ needs: this.#deviceNeeds(), shares });
+    } catch (error) {
+      this.#device = undefined;
+      throw error;
+    }
+  }
+
+  detachDevice(): void {
+    assert(this.#device !== undefined, `backend '${this.name}': has no device`);
+    this.#device = undefined;
+    this.setPermissions({ needs: 0, shares: PERM_ALL });
+  }
+
+  /**
+   * Moves to another node, with nothing in flight. Throws a `QmpError` where users of the new node stand against it; it then
+   * stays where it is.
+   */
+  setNode(node: BlockNode): void {
+    assert(this.#inFlight === 0, `backend '${this.name}': moved with requests in flight`);
+    const old = this.#node;
+    this.#drains++;
+    try {
+      old?.detachParent(this.#asParent);
+      this.#node = undefined;
+      node.attachParent(this.#asParent, this.#permissions);
+      this.#node = node;
+    } finally {
+      if (this.#node === undefined && old !== undefined) {
+        old.attachParent(this.#asParent, this.#permissions);
+        this.#node = old;
+      }
+      this.#endDrain();
+    }
+    if (old?.lengthBytes !== node.lengthBytes) this.#resized(node.lengthBytes);
   }
 
   get lengthBytes(): number {
-    return this.node.lengthBytes;
+    return this.#node === undefined ? 0 : this.#node.lengthBytes;
   }
 
   /** Requests handed to the node and not yet ended. */
@@ -64,33 +162,28 @@ export class BlockBackend {
 
   read(offsetBytes: number, vector: IoVector): void | Promise<void> {
     if (this.#drains > 0) return this.#afterDrain(() => this.read(offsetBytes, vector));
-    assert(!this.#closed, "backend: request after close");
-    const pending = this.node.read(offsetBytes, vector);
+    const pending = this.#open().read(offsetBytes, vector);
     if (pending !== undefined) return this.#count(pending);
   }
 
   write(offsetBytes: number, vector: IoVector): void | Promise<void> {
     if (this.#drains > 0) return this.#afterDrain(() => this.write(offsetBytes, vector));
-    this.#checkWritable();
-    return this.#committed(this.node.write(offsetBytes, vector));
+    return this.#committed(this.#writable().write(offsetBytes, vector));
   }
 
   writeZeroes(offsetBytes: number, lengthBytes: number, options?: WriteZeroesRequestOptions): void | Promise<void> {
     if (this.#drains > 0) return this.#afterDrain(() => this.writeZeroes(offsetBytes, lengthBytes, options));
-    this.#checkWritable();
-    return this.#committed(this.node.writeZeroes(offsetBytes, lengthBytes, options));
+    return this.#committed(this.#writable().writeZeroes(offsetBytes, lengthBytes, options));
   }
 
   discard(offsetBytes: number, lengthBytes: number): void | Promise<void> {
     if (this.#drains > 0) return this.#afterDrain(() => this.discard(offsetBytes, lengthBytes));
-    this.#checkWritable();
-    return this.#committed(this.node.discard(offsetBytes, lengthBytes));
+    return this.#committed(this.#writable().discard(offsetBytes, lengthBytes));
   }
 
   flush(): void | Promise<void> {
     if (this.#drains > 0) return this.#afterDrain(() => this.flush());
-    assert(!this.#closed, "backend: request after close");
-    const pending = this.node.flush();
+    const pending = this.#open().flush();
     if (pending !== undefined) return this.#count(pending);
   }
 
@@ -105,19 +198,55 @@ export class BlockBackend {
     assert(this.#inFlight === 0 && this.#held === 0, "backend: closed with requests in flight");
     assert(!this.#closed, "backend: closed twice");
     this.#closed = true;
-    this.node.detachParent(this.#asParent);
+    this.#node?.detachParent(this.#asParent);
   }
 
-  #checkWritable(): void {
+  #open(): BlockNode {
     assert(!this.#closed, "backend: request after close");
+    if (this.#node === undefined) throw new BlockError("ENOMEDIUM");
+    return this.#node;
+  }
+
+  #writable(): BlockNode {
+    const node = this.#open();
     if (this.readOnly) throw new BlockError("EPERM");
+    return node;
+  }
+
+  #deviceNeeds(): number {
+    return this.readOnly ? PERM_CONSISTENT_READ : PERM_CONSISTENT_READ | PERM_WRITE;
+  }
+
+  #makeParent(): NodeParent {
+    const parentName = (): string => this.#userName();
+    return {
+      get parentName() {
+        return parentName();
+      },
+      driveId: this.name === "" ? undefined : this.name,
+      beginDrain: () => {
+        this.#drains++;
+      },
+      untilQuiet: () => this.untilIdle(),
+      endDrain: () => this.#endDrain(),
+      resized: (lengthBytes) => this.#resized(lengthBytes),
+    };
+  }
+
+  #userName(): string {
+    const name = this.name !== "" ? this.name : (this.#device?.id ?? this.#device?.path);
+    return name === undefined ? "an unnamed block device" : `block device '${name}'`;
+  }
+
+  #resized(lengthBytes: number): void {
+    for (const listener of this.#resizeListeners) listener(lengthBytes);
   }
 
   /** A change: with the write cache off, done when it is on stable storage. */
   #committed(pending: void | Promise<void>): void | Promise<void> {
     if (this.writeCache) return pending === undefined ? undefined : this.#count(pending);
-    if (pending !== undefined) return this.#count(pending.then(() => this.node.flush()));
-    const flush = this.node.flush();
+    if (pending !== undefined) return this.#count(pending.then(() => this.#open().flush()));
+    const flush = this.#open().flush();
     if (flush !== undefined) return this.#count(flush);
   }
 

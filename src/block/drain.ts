@@ -1,11 +1,24 @@
-// Drained sections: a while in which nobody sends a node requests and none is in flight.
+// Who uses a node, and drained sections: a while in which none of them sends requests and none is in flight.
 
 import { assert } from "../base/assert.ts";
+import type { BlockNode } from "./node.ts";
+import type { OpBlocker } from "./op-blockers.ts";
+import { combinePermissions, type ParentEdge, type Permissions } from "./permissions.ts";
 
 /** Who sends a node requests: a backend, a job, the node above. */
 export interface NodeParent {
   /** How messages name this user of the node, such as `block device 'drive0'`. */
   readonly parentName: string;
+  /** As what it uses the node: `file`, `backing`, …; `root` by default. */
+  readonly role?: string;
+  /** Of a node above: that node. */
+  readonly node?: BlockNode;
+  /** Of a drive: its id, by which users may mean the node. */
+  readonly driveId?: string | undefined;
+  /** Of an interception: how messages name the filter that it stands for. */
+  readonly filterName?: string;
+  /** Of an interception: what may not be done by way of those that it covers. */
+  readonly opBlocker?: OpBlocker;
   /** Send no more requests, soon. May be called several times, each with an `endDrain` of its own. */
   beginDrain(): void;
   /** While drained: undefined when nothing of this parent's is under way any more; else a promise to ask again after. */
@@ -19,46 +32,88 @@ export interface NodeParent {
 export interface DrainedSection extends Disposable {}
 
 /**
- * The parents of one node, and how many drained sections it is in. Every parent is told of every section: one that joins
- * or leaves during a section begins or ends it then.
+ * The parents of one node with what each needs and shares, and how many drained sections it is in. Every parent is told of
+ * every section: one that joins or leaves during a section begins or ends it then.
  */
 export class NodeParents {
-  readonly #list = new Set<NodeParent>();
+  readonly #edges = new Map<NodeParent, ParentEdge>();
   #drains = 0;
 
   get count(): number {
-    return this.#list.size;
+    return this.#edges.size;
   }
 
+  /** Drained sections that have begun and not ended. */
+  get drains(): number {
+    return this.#drains;
+  }
+
+  /** In the order in which they came. */
   [Symbol.iterator](): Iterator<NodeParent> {
-    return this.#list.values();
+    return this.#edges.keys();
   }
 
-  attach(parent: NodeParent): void {
-    assert(!this.#list.has(parent), `${parent.parentName}: attached twice`);
-    this.#list.add(parent);
+  edge(parent: NodeParent): ParentEdge {
+    const edge = this.#edges.get(parent);
+    assert(edge !== undefined, `${parent.parentName}: not attached`);
+    return edge;
+  }
+
+  /** What all of them need and share together. Throws a `QmpError` where two of them exclude one another. */
+  combinePermissions(nodeName: string): Permissions {
+    return combinePermissions(nodeName, [...this.#edges.values()].reverse());
+  }
+
+  /** `check` throws where the new user does not get along with the others; it is then none. */
+  attach(parent: NodeParent, permissions: Permissions, check: () => void): void {
+    assert(!this.#edges.has(parent), `${parent.parentName}: attached twice`);
+    this.#edges.set(parent, { parent, permissions, coveredBy: undefined });
+    try {
+      check();
+    } catch (error) {
+      this.#edges.delete(parent);
+      throw error;
+    }
     for (let i = 0; i < this.#drains; i++) parent.beginDrain();
   }
 
+  /** Those whose requests went through this one are on their own again. */
   detach(parent: NodeParent): void {
-    assert(this.#list.delete(parent), `${parent.parentName}: not attached`);
+    const gone = this.edge(parent);
+    this.#edges.delete(parent);
+    for (const edge of this.#edges.values()) if (edge.coveredBy === gone) edge.coveredBy = gone.coveredBy;
     for (let i = 0; i < this.#drains; i++) parent.endDrain();
+  }
+
+  /** From now on the requests of all that are there, but for those that `exempt` names, go through `cover`, unless `check` throws. */
+  cover(cover: NodeParent, exempt: (parent: NodeParent) => boolean, check: () => void): void {
+    const by = this.edge(cover);
+    const covered = [...this.#edges.values()].filter(
+      (edge) => edge !== by && edge.coveredBy === undefined && !exempt(edge.parent),
+    );
+    for (const edge of covered) edge.coveredBy = by;
+    try {
+      check();
+    } catch (error) {
+      for (const edge of covered) edge.coveredBy = undefined;
+      throw error;
+    }
   }
 
   beginDrain(): void {
     this.#drains++;
-    for (const parent of [...this.#list]) parent.beginDrain();
+    for (const parent of [...this.#edges.keys()]) parent.beginDrain();
   }
 
   endDrain(): void {
     assert(this.#drains > 0, "drained section: ended twice");
     this.#drains--;
-    for (const parent of [...this.#list]) parent.endDrain();
+    for (const parent of [...this.#edges.keys()]) parent.endDrain();
   }
 
   /** Undefined when no parent has anything under way. */
   untilQuiet(): Promise<void> | undefined {
-    for (const parent of this.#list) {
+    for (const parent of this.#edges.keys()) {
       const busy = parent.untilQuiet();
       if (busy !== undefined) return busy;
     }

@@ -2,6 +2,7 @@
 
 import type { IoVector } from "../base/io-vector.ts";
 import type { BlockNode } from "./node.ts";
+import type { Permissions } from "./permissions.ts";
 
 /** The unit of the guest's requests and of every node's length. */
 export const SECTOR_SIZE_BYTES = 512;
@@ -24,9 +25,12 @@ export interface WriteZeroesOptions {
   readonly noFallback: boolean;
 }
 
+/** What a node is to the one above it, as messages and queries name it. */
+export type ChildRole = "file" | "backing" | "target" | "image";
+
 /** A node below this one, and what it is to it. */
 export interface DriverChild {
-  readonly role: "file" | "backing" | "target";
+  readonly role: ChildRole;
   readonly node: BlockNode;
 }
 
@@ -64,4 +68,16 @@ export interface BlockDriver {
   resize?(lengthBytes: number): void | Promise<void>;
   /** Flushes nothing. Called once, with nothing in flight; no other call follows. */
   close(): Promise<void>;
+
+  /**
+   * What the driver asks of a child when its own `parents` users ask `asked` of it. Without this method a backing node is
+   * asked to be read, and any other child for the same as is asked here. What is asked grows with what is `asked`.
+   */
+  childPermissions?(role: ChildRole, asked: Permissions, parents: number): Permissions;
+  /**
+   * From here to as many calls of `endDrain` somebody waits for all that is in flight: what the driver holds back of its own
+   * accord it lets go, and holds back no more.
+   */
+  beginDrain?(): void;
+  endDrain?(): void;
 }

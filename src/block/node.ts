@@ -5,8 +5,8 @@ import { BlockError } from "../base/errors.ts";
 import type { IoVector } from "../base/io-vector.ts";
 import { DirtyBitmapList } from "../bitmap/dirty-bitmap-list.ts";
 import { BeforeWriteNotifiers, DROP_REQUEST, type NotifierVerdict } from "./before-write-notifier.ts";
-import { type DrainedSection, type NodeParent, NodeParents } from "./drain.ts";
 import { type BlockDriver, type BlockStatus, SECTOR_SIZE_BYTES } from "./driver.ts";
+import { GraphNode } from "./graph-node.ts";
 import { type TrackedRequest, TrackedRequests } from "./tracked-request.ts";
 
 export interface ReadOptions {
@@ -39,28 +39,22 @@ const NO_OPTIONS = {} as const;
  * Where none of that has to wait, all of it happens within the call, which then returns `undefined`. Errors are `BlockError`s,
  * thrown by the call or rejected by its promise.
  */
-export class BlockNode {
-  readonly name: string;
-  readonly driver: BlockDriver;
+export class BlockNode extends GraphNode {
   readonly bitmaps: DirtyBitmapList;
   readonly beforeWrite: BeforeWriteNotifiers = new BeforeWriteNotifiers();
   /** Guests' discards reach the driver; otherwise they succeed and do nothing. */
   readonly discardEnabled: boolean;
   readonly #requests = new TrackedRequests();
-  readonly #parents = new NodeParents();
-  readonly #asParent: NodeParent;
   #knownLengthBytes: number;
-  #closed = false;
 
+  /** Throws a `QmpError` where the driver may not use the nodes that it stands on: see `GraphNode`. */
   constructor(options: { name: string; driver: BlockDriver; discard?: "unmap" | "ignore" }) {
     const { name, driver, discard = "ignore" } = options;
-    this.name = name;
-    this.driver = driver;
+    super(name, driver);
     this.discardEnabled = discard === "unmap";
     this.bitmaps = new DirtyBitmapList(driver.lengthBytes);
     this.#knownLengthBytes = driver.lengthBytes;
-    this.#asParent = this.#parentOfChildren();
-    for (const child of driver.children) child.node.attachParent(this.#asParent);
+    this.attachChildren();
   }
 
   get lengthBytes(): number {
@@ -162,59 +156,19 @@ export class BlockNode {
       throw new BlockError("ENOTSUP", "Image format driver does not support resize");
     this.bitmaps.checkTruncate(Math.ceil(lengthBytes / SECTOR_SIZE_BYTES) * SECTOR_SIZE_BYTES);
     await this.driver.resize(lengthBytes);
-    this.#noteLength();
+    this.childResized();
   }
 
-  attachParent(parent: NodeParent): void {
-    assert(!this.#closed, `node '${this.name}': attached to after close`);
-    this.#parents.attach(parent);
+  /** The length of the driver may have changed: bitmaps and parents follow. */
+  childResized(): void {
+    if (this.#knownLengthBytes === this.lengthBytes) return;
+    this.#knownLengthBytes = this.lengthBytes;
+    this.bitmaps.truncate(this.lengthBytes);
+    for (const parent of this.parents) parent.resized?.(this.lengthBytes);
   }
 
-  detachParent(parent: NodeParent): void {
-    this.#parents.detach(parent);
-  }
-
-  get parents(): Iterable<NodeParent> {
-    return this.#parents;
-  }
-
-  /** Resolves when nobody sends requests and none is in flight, which stays so until the section is disposed of. */
-  async drain(): Promise<DrainedSection> {
-    this.beginDrain();
-    for (let busy = this.untilQuiet(); busy !== undefined; busy = this.untilQuiet()) await busy;
-    let open = true;
-    return {
-      [Symbol.dispose]: () => {
-        if (!open) return;
-        open = false;
-        this.endDrain();
-      },
-    };
-  }
-
-  /** The three steps of `drain`, for who passes a drain on: whoever stands above this node sends no more requests, soon. */
-  beginDrain(): void {
-    this.#parents.beginDrain();
-  }
-
-  /** Undefined when nothing is in flight here and nobody above has anything under way; else a promise to ask again after. */
-  untilQuiet(): Promise<void> | undefined {
-    return this.#parents.untilQuiet() ?? this.#requests.untilIdle();
-  }
-
-  /** Ends what a `beginDrain` began. */
-  endDrain(): void {
-    this.#parents.endDrain();
-  }
-
-  /** Closes the driver. The caller has detached every parent and flushed; children stay open, they are their owner's. */
-  async close(): Promise<void> {
-    assert(this.#parents.count === 0, `node '${this.name}': closed while in use`);
-    assert(!this.#closed, `node '${this.name}': closed twice`);
-    assert(this.#requests.count === 0, `node '${this.name}': closed with requests in flight`);
-    this.#closed = true;
-    for (const child of this.driver.children) child.node.detachParent(this.#asParent);
-    await this.driver.close();
+  protected untilIdle(): Promise<void> | undefined {
+    return this.#requests.untilIdle();
   }
 
   /** The way of everything that changes data, from `begin` to `end`. */
@@ -312,7 +266,7 @@ export class BlockNode {
   }
 
   #checkOpen(): void {
-    assert(!this.#closed, `node '${this.name}': request after close`);
+    assert(!this.closed, `node '${this.name}': request after close`);
   }
 
   #checkRange(offset: number, length: number): void {
@@ -324,24 +278,5 @@ export class BlockNode {
   #checkChange(offset: number, length: number): void {
     this.#checkRange(offset, length);
     if (this.driver.readOnly) throw new BlockError("EPERM", "Block node is read-only");
-  }
-
-  /** The driver's length may have changed: bitmaps and parents follow. */
-  #noteLength(): void {
-    if (this.#knownLengthBytes === this.lengthBytes) return;
-    this.#knownLengthBytes = this.lengthBytes;
-    this.bitmaps.truncate(this.lengthBytes);
-    for (const parent of this.#parents) parent.resized?.(this.lengthBytes);
-  }
-
-  /** This node as the parent of its children: draining a child drains whoever stands above it. */
-  #parentOfChildren(): NodeParent {
-    return {
-      parentName: `node '${this.name}'`,
-      beginDrain: () => this.beginDrain(),
-      untilQuiet: () => this.untilQuiet(),
-      endDrain: () => this.endDrain(),
-      resized: () => this.#noteLength(),
-    };
   }
 }

@@ -1,0 +1,55 @@
+// An edge of the block graph: a node as a user of one below it.
+
+import type { NodeParent } from "./drain.ts";
+import type { ChildRole } from "./driver.ts";
+import type { GraphNode } from "./graph-node.ts";
+import type { BlockNode } from "./node.ts";
+import type { OpBlocker } from "./op-blockers.ts";
+import { backingPermissions, filterPermissions, type Permissions } from "./permissions.ts";
+
+/** From `attach` to `detach` the lower node knows the upper one as a parent. */
+export class ChildEdge {
+  readonly role: ChildRole;
+  readonly node: BlockNode;
+  readonly asParent: NodeParent;
+  readonly #parent: GraphNode;
+  readonly #backingBlocker: OpBlocker | undefined;
+
+  constructor(parent: GraphNode, role: ChildRole, node: BlockNode) {
+    this.#parent = parent;
+    this.role = role;
+    this.node = node;
+    this.asParent = {
+      parentName: `node '${parent.name}'`,
+      role,
+      node: parent as BlockNode,
+      beginDrain: () => parent.beginDrain(),
+      untilQuiet: () => parent.untilQuiet(),
+      endDrain: () => parent.endDrain(),
+      resized: () => parent.childResized(),
+    };
+    if (role === "backing")
+      this.#backingBlocker = {
+        reason: `node is used as backing hd of '${parent.name}'`,
+        operations: ["resize", "delete", "mirror-target"],
+      };
+  }
+
+  /** Throws a `QmpError` where other users of the lower node stand against it. */
+  attach(): void {
+    this.node.attachParent(this.asParent, this.permissions(this.#parent.combinedPermissions()));
+    if (this.#backingBlocker !== undefined) this.node.opBlockers.add(this.#backingBlocker);
+  }
+
+  detach(): void {
+    if (this.#backingBlocker !== undefined) this.node.opBlockers.remove(this.#backingBlocker);
+    this.node.detachParent(this.asParent);
+  }
+
+  /** What the upper node asks of the lower one, when this is asked of itself. */
+  permissions(asked: Permissions): Permissions {
+    const { driver } = this.#parent;
+    const ofDriver = driver.childPermissions?.(this.role, asked, this.#parent.parentCount);
+    return ofDriver ?? (this.role === "backing" ? backingPermissions(asked) : filterPermissions(asked));
+  }
+}

@@ -1,0 +1,91 @@
+// What others notice of an intercepted node: docs/reference/backup.md §2.2 (rows 12 and 21), §4.1, corrections.md A6 and B12.
+
+import { QmpError } from "../base/errors.ts";
+import type { NodeParent } from "./drain.ts";
+import type { BlockNode } from "./node.ts";
+import type { OpBlocker } from "./op-blockers.ts";
+import { PERM_ALL, PERM_CONSISTENT_READ, PERM_RESIZE, PERM_WRITE } from "./permissions.ts";
+
+/** Of the target: to write it, and nobody changes its length. */
+const TARGET_PERMISSIONS = { needs: PERM_WRITE, shares: PERM_ALL & ~PERM_RESIZE };
+/** Of the source: to read it, and nobody changes it past the interception. */
+const SOURCE_PERMISSIONS = { needs: PERM_CONSISTENT_READ, shares: PERM_ALL & ~(PERM_WRITE | PERM_RESIZE) };
+
+const NO_DRAINS = { beginDrain() {}, untilQuiet: () => undefined, endDrain() {} };
+
+/**
+ * Stands for the filter that QEMU puts between a job's source and its users. Requests are intercepted by a notifier on the
+ * node itself, so there is no such node here, but who may use source and target meanwhile is decided as if there were:
+ *
+ *   (new) ──attachTarget──▶ ──coverSource──▶ ──activate──▶ ──remove──▶
+ *
+ * Each of the first three throws a `QmpError` with QEMU's text where permissions are against it; `remove` then takes back what
+ * was done before. Users of the source that were there before `coverSource` go on; new ones may read. Operations on source's
+ * drive and on the target are blocked with `reason`.
+ */
+export class Interception {
+  readonly source: BlockNode;
+  readonly target: BlockNode;
+  readonly #blocker: OpBlocker;
+  readonly #ofSource: NodeParent;
+  readonly #ofTarget: NodeParent;
+  #targetAttached = false;
+  #sourceCovered = false;
+  #active = false;
+
+  /** `filterName` is the filter's node name; `reason` as messages have it after `Node 'b' is busy: `. */
+  constructor(options: { filterName: string; source: BlockNode; target: BlockNode; reason: string }) {
+    const { filterName, source, target, reason } = options;
+    this.source = source;
+    this.target = target;
+    this.#blocker = { reason };
+    const parentName = `node '${filterName}'`;
+    this.#ofSource = { parentName, role: "file", filterName, opBlocker: this.#blocker, ...NO_DRAINS };
+    this.#ofTarget = { parentName, role: "target", ...NO_DRAINS };
+  }
+
+  attachTarget(): void {
+    prefixed("Could not create node: ", () => this.target.attachParent(this.#ofTarget, TARGET_PERMISSIONS));
+    this.#targetAttached = true;
+  }
+
+  /** Those by which the target itself reads the source stay as they are. */
+  coverSource(): void {
+    this.source.attachParent(this.#ofSource);
+    this.#sourceCovered = true;
+    const above = nodesBelow(this.target);
+    prefixed("Could not replace node: ", () =>
+      this.source.coverParents(this.#ofSource, ({ node }) => node !== undefined && above.has(node)),
+    );
+  }
+
+  activate(): void {
+    this.source.setParentPermissions(this.#ofSource, SOURCE_PERMISSIONS);
+    this.target.opBlockers.add(this.#blocker);
+    this.#active = true;
+  }
+
+  remove(): void {
+    if (this.#active) this.target.opBlockers.remove(this.#blocker);
+    if (this.#sourceCovered) this.source.detachParent(this.#ofSource);
+    if (this.#targetAttached) this.target.detachParent(this.#ofTarget);
+    this.#active = false;
+    this.#sourceCovered = false;
+    this.#targetAttached = false;
+  }
+}
+
+/** A node and all that it stands on. */
+function nodesBelow(node: BlockNode, nodes: Set<BlockNode> = new Set()): Set<BlockNode> {
+  nodes.add(node);
+  for (const { node: child } of node.driver.children) nodesBelow(child, nodes);
+  return nodes;
+}
+
+function prefixed(prefix: string, action: () => void): void {
+  try {
+    action();
+  } catch (error) {
+    throw error instanceof QmpError ? new QmpError(prefix + error.message, error.errorClass) : error;
+  }
+}
