@@ -29,6 +29,14 @@ const ERRNO_TEXTS = {
   ENOTSUP: "Operation not supported",
   ENOMEDIUM: "No medium found",
   EDQUOT: "Disk quota exceeded",
+  EPIPE: "Broken pipe",
+  ENOTSOCK: "Socket operation on non-socket",
+  EADDRINUSE: "Address already in use",
+  EADDRNOTAVAIL: "Cannot assign requested address",
+  ENETUNREACH: "Network is unreachable",
+  ECONNRESET: "Connection reset by peer",
+  ECONNREFUSED: "Connection refused",
+  EHOSTUNREACH: "No route to host",
   ETIMEDOUT: "Connection timed out",
   ECANCELED: "Operation canceled",
 } as const;
@@ -72,8 +80,8 @@ export class QmpError extends Error {
   override readonly name: string = "QmpError";
   readonly errorClass: QmpErrorClass;
 
-  constructor(message: string, errorClass: QmpErrorClass = "GenericError") {
-    super(message);
+  constructor(message: string, errorClass: QmpErrorClass = "GenericError", options?: ErrorOptions) {
+    super(message, options);
     this.errorClass = errorClass;
   }
 }
