@@ -67,7 +67,10 @@ async function makeContenders(): Promise<Contender[]> {
   ];
   if (isInstalled("qemu-img")) {
     const args = ["convert", "-n", "-f", "raw", "-O", "raw"];
-    contenders.push({ name: "qemu-img convert", copy: (source, target) => runTool("qemu-img", [...args, source, target]) });
+    contenders.push({
+      name: "qemu-img convert",
+      copy: (source, target) => runTool("qemu-img", [...args, source, target]),
+    });
   }
   if (isInstalled(QEMU)) {
     contenders.push(await qemuContender("QEMU blockdev-backup", {}));
