@@ -68,6 +68,9 @@ class RequestSlot extends BlockRequest {
  * Requests that can be finished at once are finished within the notification, a batch with one used index and at most one
  * interrupt. What would cost more than a turn of the event loop can bear waits for the next one.
  *
+ * A request that fails under a policy that stops the machine (`IoErrors`) is held back: the ring sees nothing of it until it is
+ * sent again, or the queue is stopped.
+ *
  * An interrupt may run the driver at once, who may then do anything, from a notification to a reset: after `#publish` and
  * `#requireReset` all that was known of the queue must be looked at anew.
  */
@@ -76,6 +79,8 @@ export class RequestQueue {
   #queue: Virtqueue | undefined;
   #free: RequestSlot | undefined;
   readonly #inFlight = new Set<RequestSlot>();
+  /** Failed requests that wait for the machine to go on, oldest first. */
+  #heldBack: RequestSlot[] = [];
   #orphans = 0;
   #processing = false;
   /** Requests of this turn, and when the first look at the clock was. */
@@ -86,6 +91,7 @@ export class RequestQueue {
   constructor(owner: RequestQueueOwner) {
     this.#owner = owner;
     owner.transport.memory.onRebind(() => this.#rebind());
+    owner.backend.errors.onRetry(() => this.#retry());
   }
 
   start(queue: Virtqueue): void {
@@ -102,6 +108,8 @@ export class RequestQueue {
       this.#orphans++;
     }
     this.#inFlight.clear();
+    for (const slot of this.#heldBack) this.#release(slot);
+    this.#heldBack = [];
   }
 
   /** Takes and carries out what is available. */
@@ -177,12 +185,21 @@ export class RequestQueue {
     this.#owner.transport.requireReset(mistake, queue.publish());
   }
 
+  /** Sends what was held back again, in the order in which it failed. */
+  #retry(): void {
+    const slots = this.#heldBack;
+    this.#heldBack = [];
+    for (const slot of slots) this.#carryOut(slot);
+    this.#publish();
+    this.process();
+  }
+
   #finishOrphan(slot: RequestSlot, error: unknown): void {
     slot.orphaned = false;
     this.#release(slot);
     this.#orphans--;
     if (this.#orphans === 0) this.process();
-    rethrowUnlessBlockError(error);
+    if (error !== undefined && !(error instanceof BlockError)) throw error; // a mistake of ours
   }
 
   #continueLater(): void {
@@ -232,12 +249,18 @@ export class RequestQueue {
     }
   }
 
-  /** Writes the status byte and the used element; `publish` makes them visible. */
+  /** Writes the status byte and the used element, which `publish` makes visible; or holds the request back. */
   #end(slot: RequestSlot, error: unknown): void {
-    rethrowUnlessBlockError(error);
-    let status = VIRTIO_BLK_S_OK;
-    if (error !== undefined) status = VIRTIO_BLK_S_IOERR;
-    else if (slot.kind === "rejected") status = slot.status;
+    let status = slot.kind === "rejected" ? slot.status : VIRTIO_BLK_S_OK;
+    if (error !== undefined) {
+      if (!(error instanceof BlockError)) throw error; // a mistake of ours
+      const action = this.#owner.backend.errors.decide(slot.kind === "read" ? "read" : "write", error);
+      if (action === "stop") {
+        this.#heldBack.push(slot);
+        return;
+      }
+      if (action === "report") status = VIRTIO_BLK_S_IOERR;
+    }
     const queue = this.#queue;
     if (queue !== undefined) {
       const { memory } = this.#owner.transport;
@@ -270,7 +293,7 @@ export class RequestQueue {
 
   #rebind(): void {
     const { bytes } = this.#owner.transport.memory;
-    for (const slot of this.#inFlight) {
+    for (const slot of [...this.#inFlight, ...this.#heldBack]) {
       slot.dataIn.bytes = bytes;
       slot.dataOut.bytes = bytes;
     }
@@ -279,11 +302,6 @@ export class RequestQueue {
 
 function traceFields(slot: BlockRequest, bytes: number): TraceFields {
   return { head: slot.chain.head, sector: slot.sector, bytes };
-}
-
-/** Anything else that a request ends with is a mistake of ours. */
-function rethrowUnlessBlockError(error: unknown): void {
-  if (error !== undefined && !(error instanceof BlockError)) throw error;
 }
 
 /**

@@ -5,6 +5,7 @@ import { BlockError } from "../base/errors.ts";
 import type { IoVector } from "../base/io-vector.ts";
 import { IoAccounting } from "./accounting.ts";
 import type { NodeParent } from "./drain.ts";
+import { IoErrors } from "./io-errors.ts";
 import type { BlockNode, WriteZeroesRequestOptions } from "./node.ts";
 import {
   PERM_ALL,
@@ -50,6 +51,8 @@ export class BlockBackend {
   writeCache: boolean;
   /** Kept by the device: requests of others, such as a monitor's, do not count. */
   readonly accounting: IoAccounting = new IoAccounting();
+  /** What the device does when a request fails. */
+  readonly errors: IoErrors = new IoErrors();
   #node: BlockNode | undefined;
   #permissions: Permissions;
   #device: BackendDevice | undefined;
