@@ -7,6 +7,7 @@ import {
   loadWords,
   lowestBit,
   popcount,
+  resetBits,
   setBits,
   storeWords,
   sumOfBytes,
@@ -16,8 +17,10 @@ import {
 export const CHUNK_BITS: number = 1 << 20;
 
 /**
- * Bits 0 to `bits - 1`. `words` holds them, 32 a word, lowest first; bit n of `summary` is set if word n of `words` is
- * not 0, and bit n of `top` if word n of `summary` is not 0. Whoever changes a word keeps the levels above and `count`.
+ * Bits 0 to `bits - 1`. `words` holds them, 32 a word, lowest first. Bit n of `summary` is clear only if word n of `words` is
+ * 0, and bit n of `top` only if word n of `summary` is. A set one says "perhaps": clearing bits leaves it as it is, and the
+ * next search that comes by and finds nothing clears it. So a reset writes one word; with the upper levels kept exact, a
+ * reset at random took twice as long (15 ns instead of 7.6, 16 Mi bits).
  *
  * All positions are integers below 2^20, so everything here is 32-bit integer arithmetic.
  */
@@ -41,9 +44,13 @@ export class BitChunk {
   copy(bits: number): BitChunk {
     const copy = new BitChunk(bits);
     copy.words.set(this.words.subarray(0, copy.words.length));
-    copy.summary.set(this.summary.subarray(0, copy.summary.length));
-    copy.top.set(this.top.subarray(0, copy.top.length));
     copy.count = this.count;
+    if (copy.words.length === this.words.length) {
+      copy.summary.set(this.summary);
+      copy.top.set(this.top);
+    } else {
+      copy.#summarize(0, copy.words.length);
+    }
     return copy;
   }
 
@@ -51,11 +58,39 @@ export class BitChunk {
     return (this.words[bit >>> 5]! & (1 << (bit & 31))) !== 0;
   }
 
+  /** Sets one bit; returns 1 if it was 0, else 0. */
+  setBit(bit: number): number {
+    const i = bit >>> 5;
+    const old = this.words[i]!;
+    const word = old | (1 << (bit & 31));
+    if (word === old) return 0;
+    this.words[i] = word;
+    if (old === 0) this.#wordIsUsed(i);
+    this.count++;
+    return 1;
+  }
+
+  /** Clears one bit; returns 1 if it was 1, else 0. */
+  resetBit(bit: number): number {
+    const i = bit >>> 5;
+    const old = this.words[i]!;
+    const word = old & ~(1 << (bit & 31));
+    if (word === old) return 0;
+    this.words[i] = word;
+    this.count--;
+    return 1;
+  }
+
   /** Sets bits `first` to `last`; returns how many of them were 0. */
   set(first: number, last: number): number {
     const i = first >>> 5;
-    if (i !== last >>> 5) return this.#setAcross(first, last);
-    const added = this.#setInWord(i, (-1 << (first & 31)) & (-1 >>> (31 - (last & 31))));
+    const j = last >>> 5;
+    const head = -1 << (first & 31);
+    const tail = -1 >>> (31 - (last & 31));
+    const added =
+      i === j
+        ? this.#setInWord(i, head & tail)
+        : this.#setInWord(i, head) + this.#setWords(i + 1, j) + this.#setInWord(j, tail);
     this.count += added;
     return added;
   }
@@ -63,8 +98,13 @@ export class BitChunk {
   /** Clears bits `first` to `last`; returns how many of them were 1. */
   reset(first: number, last: number): number {
     const i = first >>> 5;
-    if (i !== last >>> 5) return this.#resetAcross(first, last);
-    const removed = this.#resetInWord(i, (-1 << (first & 31)) & (-1 >>> (31 - (last & 31))));
+    const j = last >>> 5;
+    const head = -1 << (first & 31);
+    const tail = -1 >>> (31 - (last & 31));
+    const removed =
+      i === j
+        ? this.#resetInWord(i, head & tail)
+        : this.#resetInWord(i, head) + this.#resetWords(i + 1, j) + this.#resetInWord(j, tail);
     this.count -= removed;
     return removed;
   }
@@ -84,15 +124,37 @@ export class BitChunk {
 
   /** The first word from `from` on that is not 0, or -1. */
   #nextWord(from: number): number {
-    let i = from >>> 5;
-    if (i >= this.summary.length) return -1;
-    let word = this.summary[i]! & (-1 << (from & 31));
-    if (word === 0) {
-      i = this.#nextSummaryWord(i + 1);
-      if (i < 0) return -1;
-      word = this.summary[i]!;
+    const { words, summary } = this;
+    let s = from >>> 5;
+    if (s >= summary.length) return -1;
+    let used = summary[s]! & (-1 << (from & 31));
+    for (;;) {
+      for (; used !== 0; used &= used - 1) {
+        const i = (s << 5) + lowestBit(used);
+        if (words[i] !== 0) return i;
+        summary[s]! &= ~(used & -used);
+      }
+      s = this.#nextGroup(s + 1);
+      if (s < 0) return -1;
+      used = summary[s]!;
     }
-    return (i << 5) + lowestBit(word);
+  }
+
+  /** The first word of `summary` from `from` on that is not 0, or -1. */
+  #nextGroup(from: number): number {
+    const { summary, top } = this;
+    let t = from >>> 5;
+    if (t >= top.length) return -1;
+    let groups = top[t]! & (-1 << (from & 31));
+    for (;;) {
+      for (; groups !== 0; groups &= groups - 1) {
+        const s = (t << 5) + lowestBit(groups);
+        if (summary[s] !== 0) return s;
+        top[t]! &= ~(groups & -groups);
+      }
+      if (++t >= top.length) return -1;
+      groups = top[t]!;
+    }
   }
 
   /** The first clear bit from `from` on up to the end of word `lastWord`, or -1. May be past the last bit. */
@@ -156,74 +218,42 @@ export class BitChunk {
     return grown;
   }
 
-  #setInWord(i: number, mask: number): number {
-    const old = this.words[i]!;
-    const fresh = mask & ~old;
-    if (fresh === 0) return 0;
-    this.words[i] = old | mask;
-    if (old === 0) this.#wordIsUsed(i);
-    return (fresh & (fresh - 1)) === 0 ? 1 : popcount(fresh);
-  }
-
-  #resetInWord(i: number, mask: number): number {
-    const old = this.words[i]!;
-    const gone = mask & old;
-    if (gone === 0) return 0;
-    this.words[i] = old & ~mask;
-    if (old === gone) this.#wordIsZero(i);
-    return (gone & (gone - 1)) === 0 ? 1 : popcount(gone);
-  }
-
   #wordIsUsed(i: number): void {
     const s = i >>> 5;
     this.summary[s]! |= 1 << (i & 31);
     this.top[s >>> 5]! |= 1 << (s & 31);
   }
 
-  #wordIsZero(i: number): void {
-    const s = i >>> 5;
-    this.summary[s]! &= ~(1 << (i & 31));
-    if (this.summary[s] === 0) this.top[s >>> 5]! &= ~(1 << (s & 31));
+  #setInWord(i: number, mask: number): number {
+    const old = this.words[i]!;
+    this.words[i] = old | mask;
+    if (old === 0) this.#wordIsUsed(i);
+    return popcount(mask & ~old);
   }
 
-  #setAcross(first: number, last: number): number {
-    const i = first >>> 5;
-    const j = last >>> 5;
-    const added =
-      this.#setInWord(i, -1 << (first & 31)) + this.#setWords(i + 1, j) + this.#setInWord(j, -1 >>> (31 - (last & 31)));
-    this.count += added;
-    return added;
-  }
-
-  #resetAcross(first: number, last: number): number {
-    const i = first >>> 5;
-    const j = last >>> 5;
-    const removed =
-      this.#resetInWord(i, -1 << (first & 31)) +
-      this.#resetWords(i + 1, j) +
-      this.#resetInWord(j, -1 >>> (31 - (last & 31)));
-    this.count -= removed;
-    return removed;
+  #resetInWord(i: number, mask: number): number {
+    const old = this.words[i]!;
+    this.words[i] = old & ~mask;
+    return popcount(old & mask);
   }
 
   /** Sets all bits of words `from` to `to - 1`. */
   #setWords(from: number, to: number): number {
     if (from >= to) return 0;
-    const before = this.#countWords(from, to);
+    const added = (to - from) * 32 - this.#countWords(from, to);
     fillWords(this.words, -1, from, to);
     setBits(this.summary, from, to - 1);
     setBits(this.top, from >>> 5, (to - 1) >>> 5);
-    return (to - from) * 32 - before;
+    return added;
   }
 
   /** Clears all bits of words `from` to `to - 1`. */
   #resetWords(from: number, to: number): number {
-    if (from >= to) return 0;
-    const before = this.#countWords(from, to);
-    if (before === 0) return 0;
+    const removed = this.#countWords(from, to);
+    if (removed === 0) return 0;
     fillWords(this.words, 0, from, to);
-    this.#summarize(from, to);
-    return before;
+    resetBits(this.summary, from, to - 1);
+    return removed;
   }
 
   #countWords(from: number, to: number): number {
@@ -245,17 +275,6 @@ export class BitChunk {
       if (used !== 0) top[s >>> 5]! |= 1 << (s & 31);
       else top[s >>> 5]! &= ~(1 << (s & 31));
     }
-  }
-
-  #nextSummaryWord(from: number): number {
-    let i = from >>> 5;
-    if (i >= this.top.length) return -1;
-    let word = this.top[i]! & (-1 << (from & 31));
-    while (word === 0) {
-      if (++i >= this.top.length) return -1;
-      word = this.top[i]!;
-    }
-    return (i << 5) + lowestBit(word);
   }
 }
 

@@ -45,20 +45,36 @@ export class ChunkedBits {
     return this.#count;
   }
 
+  /** Sets bit number `bit` of chunk `index`. */
+  setBit(index: number, bit: number): void {
+    const chunk = this.chunks[index]!;
+    if (chunk === FULL_CHUNK) return;
+    this.#count += (chunk === EMPTY_CHUNK ? this.#own(index) : chunk).setBit(bit);
+  }
+
+  /** Clears bit number `bit` of chunk `index`. */
+  resetBit(index: number, bit: number): void {
+    const chunk = this.chunks[index]!;
+    if (chunk === EMPTY_CHUNK) return;
+    this.#count -= (chunk === FULL_CHUNK ? this.#own(index) : chunk).resetBit(bit);
+  }
+
   /** Sets the bits from number `first` of chunk `index` to number `last` of chunk `lastIndex`. */
   set(index: number, first: number, lastIndex: number, last: number): void {
-    const chunk = this.chunks[index]!;
-    if (index !== lastIndex || last - first === LAST_BIT || isShared(chunk))
-      this.#setAcross(index, first, lastIndex, last);
-    else this.#count += chunk.set(first, last);
+    for (; index <= lastIndex; index++, first = 0) {
+      const end = index === lastIndex ? last : LAST_BIT;
+      if (end - first === LAST_BIT) this.#replace(index, FULL_CHUNK);
+      else if (this.chunks[index] !== FULL_CHUNK) this.#count += this.#own(index).set(first, end);
+    }
   }
 
   /** Clears the bits from number `first` of chunk `index` to number `last` of chunk `lastIndex`. */
   reset(index: number, first: number, lastIndex: number, last: number): void {
-    const chunk = this.chunks[index]!;
-    if (index !== lastIndex || last - first === LAST_BIT || isShared(chunk))
-      this.#resetAcross(index, first, lastIndex, last);
-    else this.#count -= chunk.reset(first, last);
+    for (; index <= lastIndex; index++, first = 0) {
+      const end = index === lastIndex ? last : LAST_BIT;
+      if (end - first === LAST_BIT) this.#replace(index, EMPTY_CHUNK);
+      else if (this.chunks[index] !== EMPTY_CHUNK) this.#count -= this.#own(index).reset(first, end);
+    }
   }
 
   resetAll(): void {
@@ -137,22 +153,6 @@ export class ChunkedBits {
       const stop = wordsOf(Math.min(end - index * CHUNK_BITS, CHUNK_BITS));
       this.#count += this.#own(index).load(at, stop, bytes, done);
       done += (stop - at) * 4;
-    }
-  }
-
-  #setAcross(index: number, first: number, lastIndex: number, last: number): void {
-    for (; index <= lastIndex; index++, first = 0) {
-      const end = index === lastIndex ? last : LAST_BIT;
-      if (end - first === LAST_BIT) this.#replace(index, FULL_CHUNK);
-      else if (this.chunks[index] !== FULL_CHUNK) this.#count += this.#own(index).set(first, end);
-    }
-  }
-
-  #resetAcross(index: number, first: number, lastIndex: number, last: number): void {
-    for (; index <= lastIndex; index++, first = 0) {
-      const end = index === lastIndex ? last : LAST_BIT;
-      if (end - first === LAST_BIT) this.#replace(index, EMPTY_CHUNK);
-      else if (this.chunks[index] !== EMPTY_CHUNK) this.#count -= this.#own(index).reset(first, end);
     }
   }
 

@@ -8,6 +8,7 @@ import { BitmapIterator } from "./bitmap-iterator.ts";
 import { ChunkedBits, MAX_BITS } from "./chunked-bits.ts";
 import { DirtyAreas } from "./dirty-areas.ts";
 
+const CHUNKS_PER_BIT = 1 / CHUNK_BITS;
 const MAX_SIZE_BYTES = 2 ** 53;
 /** Exponents of granularity from here on cannot be serialised: §1.1. */
 const MAX_SERIALIZABLE_GRANULARITY = 2 ** 58;
@@ -38,9 +39,10 @@ export class HierarchicalBitmap {
   readonly granularityBytes: number;
   readonly #bits: ChunkedBits;
   readonly #chunks: readonly BitChunk[];
-  /** 1 / granularityBytes and 1 / bytes of a chunk: exact, as both are powers of two. */
+  /** 1 / granularityBytes: exact, as that is a power of two. */
   readonly #perByte: number;
-  readonly #chunksPerByte: number;
+  /** The bits of an offset that are 0 at the begin of a group; -1 where 32 bits do not tell. */
+  readonly #groupMask: number;
   #sizeBytes: number;
   /** Where the last group ends. */
   #endBytes: number;
@@ -51,7 +53,7 @@ export class HierarchicalBitmap {
     const bits = bitsOf(sizeBytes, granularityBytes);
     this.granularityBytes = granularityBytes;
     this.#perByte = 1 / granularityBytes;
-    this.#chunksPerByte = this.#perByte / CHUNK_BITS;
+    this.#groupMask = granularityBytes <= 2 ** 31 ? granularityBytes - 1 : -1;
     this.#sizeBytes = sizeBytes;
     this.#endBytes = bits * granularityBytes;
     this.#bits = new ChunkedBits(bits);
@@ -79,7 +81,12 @@ export class HierarchicalBitmap {
     if (length === 0) return;
     const last = start + length - 1;
     assert(start >= 0 && length > 0 && last < this.#endBytes, "set: outside the bitmap");
-    this.#bits.set(this.#chunkOf(start), this.#bitOf(start), this.#chunkOf(last), this.#bitOf(last));
+    const from = start * this.#perByte;
+    const to = last * this.#perByte;
+    const index = chunkOf(from);
+    const bit = bitOf(from);
+    if (bit === bitOf(to) && index === chunkOf(to)) this.#bits.setBit(index, bit);
+    else this.#bits.set(index, bit, chunkOf(to), bitOf(to));
   }
 
   /** Makes the groups of the range clean: whole groups only, except the last one of the bitmap. */
@@ -87,9 +94,13 @@ export class HierarchicalBitmap {
     if (length === 0) return;
     const end = start + length;
     assert(start >= 0 && length > 0 && end <= this.#endBytes, "reset: outside the bitmap");
-    assert(this.#isAligned(start), "reset: starts within a group");
-    assert(this.#isAligned(end) || end === this.#sizeBytes, "reset: ends within a group");
-    this.#bits.reset(this.#chunkOf(start), this.#bitOf(start), this.#chunkOf(end - 1), this.#bitOf(end - 1));
+    if (((start | end) & this.#groupMask) !== 0 || this.#groupMask === -1) this.#assertWhole(start, end);
+    const from = start * this.#perByte;
+    const to = (end - 1) * this.#perByte;
+    const index = chunkOf(from);
+    const bit = bitOf(from);
+    if (bit === bitOf(to) && index === chunkOf(to)) this.#bits.resetBit(index, bit);
+    else this.#bits.reset(index, bit, chunkOf(to), bitOf(to));
   }
 
   resetAll(): void {
@@ -99,13 +110,18 @@ export class HierarchicalBitmap {
   /** True if the group of the byte at `offset` is dirty. */
   get(offset: number): boolean {
     assert(offset >= 0 && offset < this.#endBytes, "get: outside the bitmap");
-    return this.#chunks[this.#chunkOf(offset)]!.has(this.#bitOf(offset));
+    return this.#chunks[chunkOf(offset * this.#perByte)]!.has(bitOf(offset * this.#perByte));
   }
 
   /** The dirty groups from that of the byte at `first` on, as a live view. */
   iterate(first = 0): BitmapIterator {
     assert(first === 0 || (first > 0 && first < this.#endBytes), "iterate: outside the bitmap");
-    return new BitmapIterator(this.#chunks, this.granularityBytes, this.#chunkOf(first), this.#bitOf(first));
+    return new BitmapIterator(
+      this.#chunks,
+      this.granularityBytes,
+      chunkOf(first * this.#perByte),
+      bitOf(first * this.#perByte),
+    );
   }
 
   /** Offset of the first dirty byte of the range, or -1. The range is cut off at the size. */
@@ -113,7 +129,11 @@ export class HierarchicalBitmap {
     assert(start >= 0 && length >= 0, "nextDirty: negative range");
     const end = Math.min(start + length, this.#sizeBytes);
     if (start >= end) return -1;
-    const bit = this.#bits.seekSet(this.#chunkOf(start), this.#bitOf(start), this.#chunkOf(end - 1));
+    const bit = this.#bits.seekSet(
+      chunkOf(start * this.#perByte),
+      bitOf(start * this.#perByte),
+      chunkOf((end - 1) * this.#perByte),
+    );
     if (bit < 0) return -1;
     const offset = this.#offsetOf(this.#bits.found, bit);
     return offset >= end ? -1 : Math.max(offset, start);
@@ -125,10 +145,10 @@ export class HierarchicalBitmap {
     const end = Math.min(start + length, this.#sizeBytes);
     if (start >= end) return -1;
     const bit = this.#bits.seekClear(
-      this.#chunkOf(start),
-      this.#bitOf(start),
-      this.#chunkOf(end - 1),
-      this.#bitOf(end - 1),
+      chunkOf(start * this.#perByte),
+      bitOf(start * this.#perByte),
+      chunkOf((end - 1) * this.#perByte),
+      bitOf((end - 1) * this.#perByte),
     );
     if (bit < 0) return -1;
     const offset = this.#offsetOf(this.#bits.found, bit);
@@ -143,12 +163,21 @@ export class HierarchicalBitmap {
     assert(start >= 0 && maxBytes > 0, "nextDirtyArea: negative start or empty area");
     const stop = Math.min(end, this.#sizeBytes);
     if (start >= stop) return false;
-    const bit = this.#bits.seekSet(this.#chunkOf(start), this.#bitOf(start), this.#chunkOf(stop - 1));
+    const bit = this.#bits.seekSet(
+      chunkOf(start * this.#perByte),
+      bitOf(start * this.#perByte),
+      chunkOf((stop - 1) * this.#perByte),
+    );
     if (bit < 0) return false;
     const offset = Math.max(this.#offsetOf(this.#bits.found, bit), start);
     if (offset >= stop) return false;
     const limit = Math.min(stop, offset + maxBytes);
-    const clear = this.#bits.seekClear(this.#bits.found, bit, this.#chunkOf(limit - 1), this.#bitOf(limit - 1));
+    const clear = this.#bits.seekClear(
+      this.#bits.found,
+      bit,
+      chunkOf((limit - 1) * this.#perByte),
+      bitOf((limit - 1) * this.#perByte),
+    );
     area.offset = offset;
     area.length = (clear < 0 ? limit : Math.min(this.#offsetOf(this.#bits.found, clear), limit)) - offset;
     return true;
@@ -260,23 +289,26 @@ export class HierarchicalBitmap {
     assert(length % align === 0 || endBit === this.#bits.length, "serialised part: ends within a word");
   }
 
-  #chunkOf(offset: number): number {
-    return (offset * this.#chunksPerByte) | 0;
-  }
-
-  /** The number of a byte's group in its chunk: `&` takes the integer part modulo 2^32, so this is exact at any offset. */
-  #bitOf(offset: number): number {
-    return (offset * this.#perByte) & (CHUNK_BITS - 1);
+  #assertWhole(start: number, end: number): void {
+    const from = start * this.#perByte;
+    const to = end * this.#perByte;
+    const whole = Math.floor(from) === from && (Math.floor(to) === to || end === this.#sizeBytes);
+    assert(whole, "reset: a part of a group");
   }
 
   #offsetOf(index: number, bit: number): number {
     return (index * CHUNK_BITS + bit) * this.granularityBytes;
   }
+}
 
-  #isAligned(offset: number): boolean {
-    const bit = offset * this.#perByte;
-    return Math.floor(bit) === bit;
-  }
+/** The chunk of a byte's group. A position is an offset times `#perByte`, so it counts groups and has a fraction. */
+function chunkOf(position: number): number {
+  return (position * CHUNKS_PER_BIT) | 0;
+}
+
+/** The number of a byte's group in its chunk. `&` takes the integer part modulo 2^32, so this is exact at any position. */
+function bitOf(position: number): number {
+  return position & (CHUNK_BITS - 1);
 }
 
 /** True if a bitmap can be as large: 2^53 bytes and 2^41 bits at most. */

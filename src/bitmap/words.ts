@@ -77,7 +77,7 @@ export function sumOfBytes(v: number): number {
   return (pairs + (pairs >>> 16)) & 0xffff;
 }
 
-/** The words that hold bits, one bit a word: sets bits `first` to `last` of `words`. */
+/** Sets bits `first` to `last` of `words`. */
 export function setBits(words: Int32Array, first: number, last: number): void {
   const i = first >>> 5;
   const j = last >>> 5;
@@ -90,6 +90,21 @@ export function setBits(words: Int32Array, first: number, last: number): void {
   words[i]! |= head;
   fillWords(words, -1, i + 1, j);
   words[j]! |= tail;
+}
+
+/** Clears bits `first` to `last` of `words`. */
+export function resetBits(words: Int32Array, first: number, last: number): void {
+  const i = first >>> 5;
+  const j = last >>> 5;
+  const head = -1 << (first & 31);
+  const tail = -1 >>> (31 - (last & 31));
+  if (i === j) {
+    words[i]! &= ~(head & tail);
+    return;
+  }
+  words[i]! &= ~head;
+  fillWords(words, 0, i + 1, j);
+  words[j]! &= ~tail;
 }
 
 /** Stores `word` in `words[from]` to `words[to - 1]`. */
