@@ -2,7 +2,7 @@
 
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { type Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import type { MachineControl } from "../machine/control.ts";
 import { type DriveOptions, parseDriveOptions } from "../machine/drive-options.ts";
 import { Machine } from "../machine/machine.ts";
@@ -15,6 +15,7 @@ import { RunReporter } from "./run-reporter.ts";
 import { type RunSummary, summarise, writeSummary } from "./run-summary.ts";
 import { endOnSignals } from "./signals.ts";
 import { formatBytes } from "./table.ts";
+import { printTraces, type TraceFormat } from "./trace-printer.ts";
 
 const POLL_MS = 100;
 const DEFAULT_RAM_BYTES = 64 << 20;
@@ -36,6 +37,7 @@ Examples:
   $ vblk run script.ts --drive file=disk.img,readonly=on,serial=TEST1
   $ vblk run script.ts --drive file=a.img --drive file=b.img
   $ vblk run script.ts --image-from src                  on an image with a tar archive of src/
+  $ vblk run script.ts --trace 'virtio_blk_*'            every request as the device sees it
   $ vblk run script.ts --json > result.json              what it did, for a program to read
 
 Exit status: 0 all is well; 1 something failed, or a claim of the script does not hold; 2 wrong use; 130 Ctrl-C.`;
@@ -44,6 +46,8 @@ interface RunFlags {
   readonly drive?: readonly DriveOptions[];
   readonly imageFrom?: string;
   readonly memory?: number;
+  readonly trace?: readonly string[];
+  readonly traceFormat: TraceFormat;
   readonly json?: boolean;
   readonly quiet?: boolean;
 }
@@ -67,6 +71,8 @@ export function addRunCommand(program: Command): void {
       `without --drive: the disk is ${DEMO_IMAGE}, made anew with a tar archive of this folder`,
     )
     .option("--memory <size>", "the guest's RAM (default: 64M)", parseRamSize)
+    .option("--trace <pattern>", "print matching trace points to the standard error; * for any name", collectPatterns)
+    .addOption(new Option("--trace-format <format>", "how they are printed").choices(["text", "json"]).default("text"))
     .option("--json", "print what was done as one JSON object and nothing else")
     .option("-q, --quiet", "print errors only")
     .addHelpText("after", EXAMPLES)
@@ -82,6 +88,7 @@ async function run(script: string, flags: RunFlags): Promise<number> {
   const machine = await Machine.create({ drives, ramBytes: flags.memory ?? DEFAULT_RAM_BYTES });
   const ending = endOnSignals();
   const statistics = new RequestStatistics();
+  const endTraces = printTraces(flags.trace ?? [], flags.traceFormat, process.stderr);
   const startedMs = performance.now();
   let poll: NodeJS.Timeout | undefined;
   let control: MachineControl | undefined;
@@ -98,6 +105,7 @@ async function run(script: string, flags: RunFlags): Promise<number> {
   } finally {
     clearInterval(poll);
     statistics.stop();
+    endTraces();
     ending.stop();
   }
   if (control !== undefined) showBackups(control, reporter);
@@ -159,6 +167,10 @@ function showBackups(control: MachineControl, reporter: RunReporter): void {
 
 function collectDrives(text: string, previous: readonly DriveOptions[] = []): readonly DriveOptions[] {
   return [...previous, asArgument(() => parseDriveOptions(text))];
+}
+
+function collectPatterns(pattern: string, previous: readonly string[] = []): readonly string[] {
+  return [...previous, pattern];
 }
 
 function parseRamSize(text: string): number {

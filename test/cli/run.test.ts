@@ -95,6 +95,37 @@ describe("vblk run", () => {
     expect(output).toBe("status 0, used 1, sector 0 begins with 'hello from the disk'\n");
   });
 
+  it("prints trace points that match a pattern, as text or as JSON lines", () =>
+    withFolder(async (folder) => {
+      const script = writeScript(folder, "const disk = await guest.probe(); await disk.read(512, 1024);");
+      const text = await runCli([
+        "run",
+        script,
+        "--quiet",
+        "--trace",
+        "virtio_blk_handle_*",
+        "--trace",
+        "virtio_set_status",
+      ]);
+      expect(text.stderr).toMatch(/^ +\d+\.\d{3} virtio_blk_handle_read head=\d+ sector=1 bytes=1024$/m);
+      expect(text.stderr).toContain(" virtio_set_status value=15");
+      expect(text.stderr).not.toContain("virtio_mmio_read");
+      const json = await runCli([
+        "run",
+        script,
+        "--quiet",
+        "--trace",
+        "virtio_blk_handle_read",
+        "--trace-format",
+        "json",
+      ]);
+      const lines = json.stderr
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line) as object);
+      expect(lines).toMatchObject([{ name: "virtio_blk_handle_read", sector: 1, bytes: 1024 }]);
+    }));
+
   it("fails with status 1 when a claim of the script does not hold", () =>
     withFolder(async (folder) => {
       const script = writeScript(folder, 'check("the sky is green", false, "look up");');
