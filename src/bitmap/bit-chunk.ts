@@ -15,6 +15,8 @@ import {
 
 /** Bits of a complete chunk: with 64 KiB a bit that is 64 GiB of disk in 132 KiB of memory. */
 export const CHUNK_BITS: number = 1 << 20;
+/** The last word of a complete chunk. */
+export const LAST_WORD: number = (CHUNK_BITS >>> 5) - 1;
 
 /**
  * Bits 0 to `bits - 1`. `words` holds them, 32 a word, lowest first. Bit n of `summary` is clear only if word n of `words` is

@@ -7,7 +7,6 @@ import { BitChunk, CHUNK_BITS } from "./bit-chunk.ts";
 export const MAX_BITS: number = 2 ** 41;
 
 const LAST_BIT = CHUNK_BITS - 1;
-const LAST_WORD = LAST_BIT >>> 5;
 
 /** Stands for every chunk without a set bit, whatever its size. */
 const EMPTY_CHUNK = new BitChunk(CHUNK_BITS);
@@ -27,8 +26,6 @@ FULL_CHUNK.set(0, LAST_BIT);
 export class ChunkedBits {
   /** The same array for good. Searched from outside, changed by this class alone. */
   readonly chunks: BitChunk[] = [];
-  /** The chunk in which the last `seekSet` or `seekClear` ended. */
-  found = 0;
   #length = 0;
   #count = 0;
 
@@ -82,24 +79,16 @@ export class ChunkedBits {
     this.#count = 0;
   }
 
-  /**
-   * The number in its chunk of the first set bit from number `bit` of chunk `index` on; -1 if the chunks up to `lastIndex`
-   * have none. `found` is its chunk.
-   */
-  seekSet(index: number, bit: number, lastIndex: number): number {
-    this.found = index;
-    const found = this.chunks[index]!.nextSet(bit);
-    return found < 0 && index < lastIndex ? this.#seekSetFurther(index + 1, lastIndex) : found;
+  /** The first chunk from `index` to `lastIndex` that has a set bit, or -1. */
+  nextUsedChunk(index: number, lastIndex: number): number {
+    while (index <= lastIndex && this.chunks[index]!.count === 0) index++;
+    return index <= lastIndex ? index : -1;
   }
 
-  /**
-   * The same for a clear bit; -1 if there is none up to number `last` of chunk `lastIndex`. It may find one that is a
-   * little further.
-   */
-  seekClear(index: number, bit: number, lastIndex: number, last: number): number {
-    this.found = index;
-    const found = this.chunks[index]!.nextClear(bit, index < lastIndex ? LAST_WORD : last >>> 5);
-    return found < 0 && index < lastIndex ? this.#seekClearFurther(index + 1, lastIndex, last) : found;
+  /** The first chunk from `index` to `lastIndex` that is not a complete one full of set bits, or -1. */
+  nextUnfilledChunk(index: number, lastIndex: number): number {
+    while (index <= lastIndex && this.chunks[index]!.count === CHUNK_BITS) index++;
+    return index <= lastIndex ? index : -1;
   }
 
   /** Sets what is set in `other`, which is as long. */
@@ -154,18 +143,6 @@ export class ChunkedBits {
       this.#count += this.#own(index).load(at, stop, bytes, done);
       done += (stop - at) * 4;
     }
-  }
-
-  #seekSetFurther(index: number, lastIndex: number): number {
-    while (index < lastIndex && this.chunks[index]!.count === 0) index++;
-    this.found = index;
-    return this.chunks[index]!.nextSet(0);
-  }
-
-  #seekClearFurther(index: number, lastIndex: number, last: number): number {
-    while (index < lastIndex && this.chunks[index]!.count === CHUNK_BITS) index++;
-    this.found = index;
-    return this.chunks[index]!.nextClear(0, index < lastIndex ? LAST_WORD : last >>> 5);
   }
 
   #chunkLength(index: number): number {

@@ -264,6 +264,17 @@ describe("HierarchicalBitmap.areas", () => {
     bitmap.truncate(2 ** 38 + 65536);
     expect(areas.next()).toBe(false);
   });
+
+  it("ends with the last group of a bitmap that was truncated on the way", () => {
+    const bitmap = new HierarchicalBitmap(2 ** 40, 65536);
+    bitmap.set(0, 65536);
+    bitmap.set(131072, 2 ** 40 - 131072);
+    const areas = bitmap.areas();
+    expect(areas.next()).toBe(true);
+    bitmap.truncate(5 * 65536 - 1);
+    expect([areas.next(), areas.offset, areas.length]).toEqual([true, 131072, 3 * 65536]);
+    expect(areas.next()).toBe(false);
+  });
 });
 
 describe("HierarchicalBitmap.status", () => {
