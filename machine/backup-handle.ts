@@ -12,6 +12,8 @@ import type { Drive } from "./drive.ts";
 export interface StartBackupOptions {
   /** The image to make: raw, as long as the drive. */
   readonly target: string;
+  /** The image is there already and exactly as long as the drive; otherwise it is made anew. */
+  readonly existing?: boolean;
   /** The first drive by default. */
   readonly drive?: string;
   /** The job's id; the drive's by default. */

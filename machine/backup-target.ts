@@ -20,25 +20,22 @@ export class BackupTarget {
   }
 
   /**
-   * Makes an image of `lengthBytes` zeroes at `path`. What was there is gone, unless somebody uses it or it is an image of one of
-   * `drives`: then it is left as it is and a `QmpError` or `BlockError` says so.
+   * Makes an image of `lengthBytes` zeroes at `path`, or opens the one that is there if it is `existing`. What was there is
+   * overwritten, unless somebody uses it or it is an image of one of `drives`: then it is left as it is and a `QmpError` or
+   * `BlockError` says so.
    */
   static async open(
-    path: string,
-    lengthBytes: number,
-    id: string,
+    options: { readonly path: string; readonly existing: boolean; readonly lengthBytes: number; readonly id: string },
     drives: readonly DriveInfo[],
   ): Promise<BackupTarget> {
+    const { path, existing, lengthBytes, id } = options;
     for (const drive of drives) {
       if (drive.path !== undefined && (await isSameFile(drive.path, path))) {
         throw new QmpError(`Source and target cannot be the same: '${path}' is the image of drive '${drive.id}'`);
       }
     }
-    const file = new BlockNode({
-      name: `${id}-target-file`,
-      driver: await FileDriver.create({ path, lengthBytes }),
-      discard: "unmap",
-    });
+    const driver = existing ? await FileDriver.open({ path }) : await FileDriver.create({ path, lengthBytes });
+    const file = new BlockNode({ name: `${id}-target-file`, driver, discard: "unmap" });
     const node = new BlockNode({ name: `${id}-target`, driver: new RawDriver({ file }), discard: "unmap" });
     return new BackupTarget(path, node, file);
   }

@@ -72,7 +72,8 @@ export class MachineControl {
     const drive = this.#drive(options.drive);
     const id = options.id ?? drive.id;
     this.jobs.checkId(id);
-    const target = await BackupTarget.open(options.target, drive.node.lengthBytes, id, this.drives);
+    const { target: path, existing = false } = options;
+    const target = await BackupTarget.open({ path, existing, lengthBytes: drive.node.lengthBytes, id }, this.drives);
     try {
       const handle = await BackupHandle.start(this.jobs, drive, target, { ...options, id }, this.#machine.clock);
       this.#backups.push(handle);

@@ -158,6 +158,22 @@ describe("MachineControl", () => {
       expect(after.equals(before)).toBe(true);
     }));
 
+  it("refuses an existing target of another length before anything is written to it", () =>
+    withFolder(async (folder) => {
+      const target = join(folder, "backup.img");
+      await runOnFile(folder, new Uint8Array(MIB).fill(1), async ({ control }) => {
+        for (const lengthBytes of [MIB - 512, MIB + 512]) {
+          writeFileSync(target, new Uint8Array(lengthBytes).fill(2));
+          const start = control.startBackup({ target, existing: true });
+          await expect(start).rejects.toThrow("Source and target image have different sizes");
+          expect(readFileSync(target).every((byte) => byte === 2)).toBe(true);
+        }
+        writeFileSync(target, new Uint8Array(MIB).fill(2));
+        await (await control.startBackup({ target, existing: true })).completed;
+      });
+      expect(readFileSync(target).every((byte) => byte === 1)).toBe(true);
+    }));
+
   it("refuses ids and options as QEMU words it, and leaves no target open", () =>
     withFolder(async (folder) => {
       await runOnFile(folder, new Uint8Array(MIB), async ({ control }) => {
