@@ -48,6 +48,7 @@ export class RunReporter implements ScriptReporter {
         barsize: 32,
         hideCursor: true,
         gracefulExit: false,
+        forceRedraw: true, // a log line above has moved a bar that has not changed
         stream: output,
       },
       cliProgress.Presets.rect,
@@ -75,7 +76,6 @@ export class RunReporter implements ScriptReporter {
 
   /** No more bars: what follows are plain lines. */
   endProgress(): void {
-    this.#bars?.update(); // a bar that was made a moment ago has not been drawn yet
     this.#bars?.stop();
     if (this.#bars !== undefined || this.#quiet) return;
     for (const gauge of this.#gauges.values()) this.#writeLine(gauge);
