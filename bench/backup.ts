@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { FileDriver } from "../src/block/drivers/file/file-driver.ts";
 import { RawDriver } from "../src/block/drivers/raw.ts";
 import { BlockNode } from "../src/block/node.ts";
-import { startBackup } from "../src/job/backup.ts";
+import { startBackup } from "../src/job/backup-action.ts";
 import { JobList } from "../src/job/job-list.ts";
 import { QmpClient } from "./qmp-client.ts";
 import { type BenchTable, median } from "./report.ts";

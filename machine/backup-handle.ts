@@ -2,7 +2,8 @@
 
 import type { Clock } from "../src/base/clock.ts";
 import { QmpError } from "../src/base/errors.ts";
-import { type Backup, startBackup } from "../src/job/backup.ts";
+import type { Backup } from "../src/job/backup.ts";
+import { startBackup } from "../src/job/backup-action.ts";
 import type { JobOutcome } from "../src/job/job.ts";
 import type { JobList } from "../src/job/job-list.ts";
 import type { JobStatus } from "../src/job/job-status.ts";

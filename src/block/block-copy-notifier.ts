@@ -1,13 +1,20 @@
 // What stands between guests and a node that is being copied: docs/reference/backup.md §4.4, corrections.md B1.
 
+import { BlockError } from "../base/errors.ts";
 import { type BeforeWriteNotifier, DROP_REQUEST, type NotifierVerdict } from "./before-write-notifier.ts";
 import type { BlockCopy } from "./block-copy.ts";
 import type { NodeParent } from "./drain.ts";
 import type { TrackedRequest } from "./tracked-request.ts";
 
 /**
- * Lets a guest change a cluster only when its old content is on the target. A write whose old data cannot be copied fails
- * with the errno of that copy. Discards succeed and do nothing, and write-zeroes deallocate nothing.
+ * What becomes of a guest's write whose old data cannot be copied, as in QMP. `break-guest-write` fails it with the errno of that
+ * copy. `break-snapshot` lets it pass, and from then on all others too without a copy of theirs: the target is of no use then.
+ */
+export type OnCbwError = "break-guest-write" | "break-snapshot";
+
+/**
+ * Lets a guest change a cluster only when its old content is on the target. What becomes of a write
+ * whose old data cannot be copied is `onCbwError`'s choice. Discards succeed and do nothing, and write-zeroes deallocate nothing.
  *
  * Guests' writes to the source cause writes to the target, so draining the target drains the source. Neither may stand below
  * the other.
@@ -15,16 +22,24 @@ import type { TrackedRequest } from "./tracked-request.ts";
 export class BlockCopyNotifier implements BeforeWriteNotifier {
   readonly #copy: BlockCopy;
   readonly #targetParent: NodeParent;
+  readonly #onCbwError: OnCbwError;
+  #snapshotError: BlockError | undefined;
 
   /** `parentName` is how messages name the user of the target. */
-  constructor(copy: BlockCopy, parentName: string) {
+  constructor(copy: BlockCopy, parentName: string, onCbwError: OnCbwError = "break-guest-write") {
     this.#copy = copy;
+    this.#onCbwError = onCbwError;
     this.#targetParent = {
       parentName,
       beginDrain: () => copy.source.beginDrain(),
       untilQuiet: () => copy.source.untilQuiet(),
       endDrain: () => copy.source.endDrain(),
     };
+  }
+
+  /** Of `break-snapshot`: the first error of a guest's copy. Since then the target is not what it should be. */
+  get snapshotError(): BlockError | undefined {
+    return this.#snapshotError;
   }
 
   /** From now on the source is intercepted. The caller has drained it. */
@@ -46,6 +61,22 @@ export class BlockCopyNotifier implements BeforeWriteNotifier {
   beforeWrite(request: TrackedRequest): NotifierVerdict | Promise<NotifierVerdict> {
     if (request.kind === "discard") return DROP_REQUEST;
     request.mayUnmap = false;
-    return this.#copy.copyForGuest(request.offsetBytes, request.lengthBytes);
+    if (this.#snapshotError !== undefined) return undefined;
+    if (this.#onCbwError === "break-guest-write") return this.#copyFor(request);
+    try {
+      return this.#copyFor(request)?.catch((error: unknown) => this.#breakSnapshot(error));
+    } catch (error) {
+      return this.#breakSnapshot(error);
+    }
+  }
+
+  #copyFor({ offsetBytes, lengthBytes }: TrackedRequest): undefined | Promise<undefined> {
+    return this.#copy.copyForGuest(offsetBytes, lengthBytes);
+  }
+
+  #breakSnapshot(error: unknown): undefined {
+    if (!(error instanceof BlockError)) throw error;
+    this.#snapshotError ??= error;
+    return undefined;
   }
 }

@@ -17,7 +17,8 @@ export interface CopyFailure {
  * One range in flight. Its clusters are in nobody's copy bitmap while it is: they are this task's.
  *
  *   status ──▶ zeroes ──────────────────▶ done
- *      └─────▶ read ──▶ write ──▶ read … ─▶ done
+ *      ├─────▶ read ──▶ write ──▶ read … ─▶ done
+ *      └─────▶ skipped
  *
  * A failure ends it in whatever phase it is.
  */
@@ -27,7 +28,7 @@ export class CopyTask {
   lengthBytes: number;
   /** A guest's write waits for it. */
   readonly forGuest: boolean;
-  phase: "status" | "zeroes" | "read" | "write" | "done" = "status";
+  phase: "status" | "zeroes" | "read" | "write" | "done" | "skipped" = "status";
   /** What the phase is doing. */
   operation: CopyOperation = "read";
   failure: CopyFailure | undefined;

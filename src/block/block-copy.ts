@@ -2,10 +2,12 @@
 
 import { assert } from "../base/assert.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
+import { RateLimit } from "../base/rate-limit.ts";
 import { DirtyArea, HierarchicalBitmap } from "../bitmap/hierarchical-bitmap.ts";
 import { COPY_PIECE_BYTES, type CopyBuffer, CopyBuffers, MAX_COPY_BUFFER_BYTES } from "./block-copy-buffers.ts";
 import { GuestCopy } from "./block-copy-guest.ts";
 import { CopyTask, CopyTasks } from "./block-copy-task.ts";
+import { backingOf, blockStatusAbove } from "./block-status.ts";
 import type { BlockStatus } from "./driver.ts";
 import type { BlockNode } from "./node.ts";
 
@@ -64,6 +66,13 @@ export class BlockCopy {
   readonly tasks: CopyTasks = new CopyTasks();
   readonly clusters: ClustersCopied = { background: 0, guest: 0 };
   readonly clock: Clock;
+  /** Guests' copies count, but do not wait for it. */
+  readonly limit: RateLimit;
+  /**
+   * What the source's own layer does not hold is not copied; it does not belong to the copy. Looked at when a task's range is:
+   * while it is not yet known everywhere (`dropUnallocated`), or for good.
+   */
+  skipUnallocated = false;
   readonly #maxTaskBytes: number;
   readonly #zeroUnitBytes: number;
   readonly #buffers = new CopyBuffers();
@@ -81,6 +90,7 @@ export class BlockCopy {
     this.lengthBytes = source.lengthBytes;
     this.dirty = new HierarchicalBitmap(this.lengthBytes, clusterSizeBytes);
     this.clock = clock;
+    this.limit = new RateLimit(clock);
     this.#maxTaskBytes = this.#up(Math.max(Math.min(maxChunkBytes, MAX_TASK_BYTES), 1));
     this.#zeroUnitBytes = Math.min(clusterSizeBytes, MAX_ZERO_UNIT_BYTES);
   }
@@ -130,12 +140,32 @@ export class BlockCopy {
     return task;
   }
 
+  /**
+   * Looks at what stands at `offsetBytes`, the start of a cluster, in the source's own layer, and takes out of the copy the
+   * clusters from there on of which that layer holds nothing. Returns where to look next. A `BlockError`, thrown or rejected, if
+   * the layer does not tell.
+   */
+  async dropUnallocated(offsetBytes: number): Promise<number> {
+    const clusterEnd = Math.min(offsetBytes + this.clusterSizeBytes, this.lengthBytes);
+    for (let at = offsetBytes; ; ) {
+      const status = await blockStatusAbove(this.source, backingOf(this.source), at, this.lengthBytes - at);
+      const end = at + status.lengthBytes;
+      if (status.allocated) return Math.max(this.#up(end), clusterEnd);
+      at = end;
+      if (end < clusterEnd) continue;
+      const dropEnd = end === this.lengthBytes ? end : this.#down(end);
+      this.dirty.reset(offsetBytes, dropEnd - offsetBytes);
+      return dropEnd;
+    }
+  }
+
   /** The first step of a task that has begun: finds out what its range holds and keeps as much of it as is the same. */
   prepare(task: CopyTask): void | Promise<void> {
     assert(task.phase === "status", "copy task: prepared twice");
+    const base = this.skipUnallocated ? backingOf(this.source) : undefined;
     let status: BlockStatus | Promise<BlockStatus>;
     try {
-      status = this.source.blockStatus(task.offsetBytes, this.#ioEnd(task) - task.offsetBytes);
+      status = blockStatusAbove(this.source, base, task.offsetBytes, this.#ioEnd(task) - task.offsetBytes);
     } catch (error) {
       return this.#withoutStatus(task, error);
     }
@@ -148,7 +178,7 @@ export class BlockCopy {
 
   /** Carries a task out and ends it. Whether it succeeded is told by `task.failure`; an I/O error is not thrown. */
   run(task: CopyTask): void | Promise<void> {
-    while (task.phase !== "done") {
+    while (!hasEnded(task)) {
       const pending = this.#tryStep(task);
       if (pending !== undefined) return this.#runLater(task, pending);
     }
@@ -198,7 +228,7 @@ export class BlockCopy {
       } catch (error) {
         task.fail(error);
       }
-      if (task.phase === "done") return this.#end(task);
+      if (hasEnded(task)) return this.#end(task);
       pending = this.#tryStep(task);
     }
   }
@@ -216,14 +246,18 @@ export class BlockCopy {
       case "status":
         return this.prepare(task);
       case "zeroes":
+        this.limit.charge(task.lengthBytes);
         task.phase = "done";
         task.operation = "write";
         return this.target.writeZeroes(task.offsetBytes, this.#ioEnd(task) - task.offsetBytes, WRITE_ZEROES);
       case "read":
-        return task.buffer === undefined ? this.#takeBuffer(task) : this.#read(task, task.buffer);
+        if (task.buffer !== undefined) return this.#read(task, task.buffer);
+        this.limit.charge(task.lengthBytes);
+        return this.#takeBuffer(task);
       case "write":
         return this.#write(task, task.buffer!);
       case "done":
+      case "skipped":
         return undefined;
     }
   }
@@ -279,7 +313,8 @@ export class BlockCopy {
   #withStatus(task: CopyTask, status: BlockStatus): void {
     const whole = status.lengthBytes >= this.#ioEnd(task) - task.offsetBytes;
     const length = whole ? task.lengthBytes : this.#down(status.lengthBytes);
-    task.phase = status.zero && length > 0 ? "zeroes" : "read";
+    if (this.skipUnallocated && !status.allocated && length > 0) task.phase = "skipped";
+    else task.phase = status.zero && length > 0 ? "zeroes" : "read";
     this.#shrink(task, Math.max(length, this.clusterSizeBytes));
   }
 
@@ -301,8 +336,10 @@ export class BlockCopy {
   #end(task: CopyTask): void {
     if (task.buffer !== undefined) this.#buffers.give(task.buffer);
     if (task.failure !== undefined) return this.giveBack(task);
-    this.#finishedBytes += task.lengthBytes;
-    this.clusters[task.forGuest ? "guest" : "background"] += task.lengthBytes / this.clusterSizeBytes;
+    if (task.phase === "done") {
+      this.#finishedBytes += task.lengthBytes;
+      this.clusters[task.forGuest ? "guest" : "background"] += task.lengthBytes / this.clusterSizeBytes;
+    }
     this.tasks.remove(task);
     task.wake();
   }
@@ -325,4 +362,8 @@ export class BlockCopy {
     this.#guestWaiters = [];
     for (const wake of waiters) wake();
   }
+}
+
+function hasEnded(task: CopyTask): boolean {
+  return task.phase === "done" || task.phase === "skipped";
 }

@@ -1,53 +1,97 @@
 // The backup job: copies a node to another one as it was when the job began. docs/reference/backup.md §2 to §4.
 
 import { type Clock, systemClock } from "../base/clock.ts";
+import { QmpError } from "../base/errors.ts";
+import { InterruptibleSleep } from "../base/interruptible-sleep.ts";
 import { BlockCopy, type ClustersCopied } from "../block/block-copy.ts";
 import { BackgroundCopy } from "../block/block-copy-loop.ts";
 import { BlockCopyNotifier } from "../block/block-copy-notifier.ts";
+import type { CopyFailure } from "../block/block-copy-task.ts";
 import type { NodeParent } from "../block/drain.ts";
-import { type BackupOptions, checkBackup } from "./backup-options.ts";
+import { Interception } from "../block/interception.ts";
+import { BackupBitmap } from "./backup-bitmap.ts";
+import { backupClusterSize, checkBackup, checkBackupLength, checkMaxChunk, driveIdOf } from "./backup-check.ts";
+import type { BackupOptions, BackupSync } from "./backup-options.ts";
 import type { Job } from "./job.ts";
 import type { JobDriver, JobProgress } from "./job-driver.ts";
 import type { JobList } from "./job-list.ts";
+import type { JobTransaction } from "./job-transaction.ts";
 
 /**
- * A backup with sync=full. From its making on, guests' writes to the source wait until the old data under them are on the
- * target; the background loop copies the rest.
+ * A backup. From its making on, guests' writes to what it copies wait until the old data under them are on the target; the
+ * background loop copies the rest. With sync=none there is no loop: the job serves guests until it is cancelled.
  *
  * Its moment T0 is that of its making, which is why the source must be drained then. Success means that the target holds
- * what the source held at T0. After an error or a cancel what the target holds is undefined.
+ * what the source held at T0, as far as the mode covers it. After an error or a cancel what the target holds is undefined.
+ *
+ * What it holds it has taken in this order, and gives back in the other one on every way out: the bitmap, the filter's name,
+ * permissions on source and target (`Interception`), the job, the job as a parent of both nodes, the notifier.
  */
 export class Backup implements JobDriver {
   readonly jobType: string = "backup";
   readonly job: Job;
+  readonly #sync: Exclude<BackupSync, "incremental">;
+  readonly #options: BackupOptions;
   readonly #copy: BlockCopy;
   readonly #notifier: BlockCopyNotifier;
   readonly #sourceParent: NodeParent;
-  readonly #maxWorkers: number | undefined;
+  readonly #sleep: InterruptibleSleep;
+  readonly #bitmap: BackupBitmap | undefined;
+  readonly #giveBackFilter: () => void;
   #installed = true;
+  #scannedTo = 0;
   #pass: BackgroundCopy | undefined;
 
   /**
-   * In a drained section of the source, in which the job is also started or cancelled. Throws a `QmpError`, and has then done
-   * nothing.
+   * In a drained section of the source, in which the job is also started or cancelled. It joins `transaction`, or one of its
+   * own. Throws a `QmpError`, and has then changed nothing.
    */
-  constructor(jobs: JobList, options: BackupOptions, clock: Clock = systemClock) {
-    const { id, source, target, maxChunkBytes = 0 } = options;
-    const clusterSizeBytes = checkBackup(options);
-    jobs.checkId(id);
-    this.#maxWorkers = options.maxWorkers;
-    const limit = maxChunkBytes === 0 ? {} : { maxChunkBytes };
-    this.#copy = new BlockCopy({ source, target, clusterSizeBytes, clock, ...limit });
-    this.#copy.dirty.set(0, source.lengthBytes);
-    this.job = jobs.create({
-      id,
-      driver: this,
-      autoFinalize: options.autoFinalize ?? true,
-      autoDismiss: options.autoDismiss ?? true,
-    });
+  constructor(jobs: JobList, options: BackupOptions, clock: Clock = systemClock, transaction?: JobTransaction) {
+    const { source, target, maxChunkBytes = 0, onCbwError } = options;
+    const undo: (() => void)[] = [];
+    this.#options = options;
+    this.#sleep = new InterruptibleSleep(clock);
+    const { sync, bitmap, bitmapMode } = checkBackup(options);
+    this.#sync = sync;
+    try {
+      if (bitmap !== undefined) {
+        const held = new BackupBitmap(source.bitmaps, bitmap, bitmapMode ?? "on-success");
+        undo.push(() => held.giveBack());
+        this.#bitmap = held;
+      }
+      checkBackupLength(options);
+      const interception = new Interception({
+        filterName: this.#takeFilterName(jobs, undo),
+        source,
+        target,
+        reason: `block device is in use by block job: ${this.jobType}`,
+      });
+      undo.push(() => interception.remove());
+      interception.attachTarget();
+      const clusterSizeBytes = backupClusterSize(options);
+      interception.coverSource();
+      checkMaxChunk(options, clusterSizeBytes);
+      this.#copy = new BlockCopy({
+        source,
+        target,
+        clusterSizeBytes,
+        clock,
+        ...(maxChunkBytes === 0 ? {} : { maxChunkBytes }),
+      });
+      this.job = this.#createJob(jobs, interception, transaction);
+    } catch (error) {
+      for (const step of undo.reverse()) step();
+      throw error;
+    }
+    this.#giveBackFilter = () => {
+      for (const step of undo.slice(bitmap === undefined ? 0 : 1).reverse()) step();
+    };
+    if (sync === "bitmap") this.#copy.dirty.merge(bitmap!.bits);
+    else this.#copy.dirty.set(0, source.lengthBytes);
+    this.#copy.skipUnallocated = sync === "top";
     this.#sourceParent = this.job.asNodeParent();
     source.attachParent(this.#sourceParent);
-    this.#notifier = new BlockCopyNotifier(this.#copy, this.#sourceParent.parentName);
+    this.#notifier = new BlockCopyNotifier(this.#copy, this.#sourceParent.parentName, onCbwError);
     this.#notifier.install();
   }
 
@@ -55,6 +99,11 @@ export class Backup implements JobDriver {
   get progress(): JobProgress {
     const current = this.#copy.finishedBytes;
     return { current, total: current + this.#copy.remainingBytes };
+  }
+
+  /** It sleeps, because of its limit of speed or until it is cancelled. */
+  get idle(): boolean {
+    return this.#sleep.sleeping || this.#pass?.sleeping === true;
   }
 
   /** Clusters of `clusterSizeBytes` that the background loop and guests' writes have copied. */
@@ -68,7 +117,7 @@ export class Backup implements JobDriver {
 
   async run(job: Job): Promise<void> {
     try {
-      await this.#copyAll(job);
+      await this.#work(job);
       if (!job.cancelled) return;
     } catch (error) {
       await this.#giveUp();
@@ -79,6 +128,22 @@ export class Backup implements JobDriver {
 
   interrupt(): void {
     this.#pass?.cancel();
+    this.#sleep.wake();
+  }
+
+  setSpeed(bytesPerSecond: number): void {
+    this.#copy.limit.bytesPerSecond = bytesPerSecond;
+    this.#pass?.kick();
+  }
+
+  commit(): void {
+    this.#bitmap?.succeed();
+  }
+
+  abort(): void {
+    // Of a job that never started nothing shall remain.
+    if (this.job.started) this.#bitmap?.fail(this.#copy.dirty);
+    else this.#bitmap?.giveBack();
   }
 
   clean(): void {
@@ -87,24 +152,81 @@ export class Backup implements JobDriver {
     this.#copy.stop();
     this.#notifier.release();
     source.detachParent(this.#sourceParent);
+    this.#giveBackFilter();
   }
 
-  /** One pass after another until one is neither interrupted by a pause nor by a cancel: §4.7. */
+  /** Row 24 of §2.2. The job's own permissions and its speed are looked at when there is a job already. */
+  #createJob(jobs: JobList, interception: Interception, transaction: JobTransaction | undefined): Job {
+    const { id, source, speed = 0, autoFinalize = true, autoDismiss = true } = this.#options;
+    const job = jobs.create({ id: id ?? driveIdOf(source), driver: this, autoFinalize, autoDismiss, transaction });
+    try {
+      interception.activate();
+      job.setSpeed(speed);
+    } catch (error) {
+      job.abandon();
+      throw error;
+    }
+    return job;
+  }
+
+  #takeFilterName(jobs: JobList, undo: (() => void)[]): string {
+    try {
+      const name = jobs.filterNames.take(this.#options.filterNodeName);
+      undo.push(() => jobs.filterNames.release(name));
+      return name;
+    } catch (error) {
+      throw error instanceof QmpError ? new QmpError(`Could not create node: ${error.message}`) : error;
+    }
+  }
+
+  async #work(job: Job): Promise<void> {
+    if (this.#sync === "none") return this.#serve(job);
+    if (this.#sync === "top") await this.#scan(job);
+    return this.#copyAll(job);
+  }
+
+  /** sync=none: guests' writes do all there is to do. */
+  async #serve(job: Job): Promise<void> {
+    while (!job.cancelled) {
+      const paused = job.pausePoint();
+      await (paused ?? this.#sleep.sleep());
+    }
+  }
+
+  /** sync=top: finds out what belongs to the copy. An error fails the job, whatever its policies. */
+  async #scan(job: Job): Promise<void> {
+    const copy = this.#copy;
+    while (this.#scannedTo < copy.lengthBytes) {
+      const paused = job.pausePoint();
+      if (paused !== undefined) await paused;
+      if (job.cancelled) return;
+      await copy.clock.yield();
+      this.#scannedTo = await copy.dropUnallocated(this.#scannedTo);
+    }
+    copy.skipUnallocated = false;
+  }
+
+  /** One pass after another until one is neither interrupted by a pause nor by an error or a cancel: §4.7. */
   async #copyAll(job: Job): Promise<void> {
     for (;;) {
       const paused = job.pausePoint();
       if (paused !== undefined) await paused;
       if (job.cancelled) return;
-      const pass = new BackgroundCopy(this.#copy, this.#maxWorkers);
+      const pass = new BackgroundCopy(this.#copy, this.#options.maxWorkers);
       this.#pass = pass;
-      // Whoever started or resumed the job goes on before it does.
+      // Whoever started or resumed the job goes on before it does, and so does everybody before an ignored error comes again.
       await this.#copy.clock.yield();
       const outcome = await pass.run();
+      this.#pass = undefined;
       if (outcome === "finished") return;
-      if (outcome === "cancelled") continue;
-      job.reportError(pass.failure!.operation);
-      throw pass.failure!.error;
+      if (outcome === "failed") this.#handleFailure(job, pass.failure!);
     }
+  }
+
+  #handleFailure(job: Job, { operation, error }: CopyFailure): void {
+    const { onSourceError = "report", onTargetError = "report" } = this.#options;
+    const action = job.handleError(operation, error, operation === "read" ? onSourceError : onTargetError);
+    if (action === "report") throw error;
   }
 
   /** The target is of no use any more: lets guests go on, and waits for what they have in flight. */
@@ -119,12 +241,4 @@ export class Backup implements JobDriver {
     this.#installed = false;
     this.#notifier.remove();
   }
-}
-
-/** Starts a full backup of the source as it is now. Throws a `QmpError`; nothing has then happened. */
-export async function startBackup(jobs: JobList, options: BackupOptions, clock: Clock = systemClock): Promise<Backup> {
-  using _drained = await options.source.drain();
-  const backup = new Backup(jobs, options, clock);
-  backup.job.start();
-  return backup;
 }

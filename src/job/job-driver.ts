@@ -11,7 +11,7 @@ export interface JobProgress {
 }
 
 /**
- * The work of one job. `Job` decides when each of these is called; all but `run` and `interrupt` are called once at most.
+ * The work of one job. `Job` decides when each of these is called; `commit`, `abort` and `clean` are called once at most.
  *
  * Of `commit` and `abort` one is called, then `clean`; without `run` before them if the job never started.
  */
@@ -19,6 +19,8 @@ export interface JobDriver {
   /** As in QMP: `backup`. */
   readonly jobType: string;
   readonly progress: JobProgress;
+  /** It works, but only waits just now: for a limit of its speed, or to be cancelled. */
+  readonly idle?: boolean;
   /**
    * Does the work. Offers pauses by `Job.pausePoint`, and ends soon when `Job.cancelled`. When it ends, by itself or by
    * a `BlockError`, nothing of it is under way; what it holds it keeps until `clean`.
@@ -26,6 +28,8 @@ export interface JobDriver {
   run(job: Job): Promise<void>;
   /** The job is to pause or was cancelled: come to the next pause point, or to the end, soon. */
   interrupt(): void;
+  /** Another limit of bytes per second, 0 for none; also called with the one that holds already. */
+  setSpeed?(bytesPerSecond: number): void;
   /** The job has succeeded. */
   commit?(): void;
   /** The job has failed or was cancelled. */

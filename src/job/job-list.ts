@@ -5,10 +5,28 @@ import { Job, type JobEvent, type JobListener, type JobOptions } from "./job.ts"
 
 const ID = /^[A-Za-z][A-Za-z0-9\-._]*$/;
 
+/** Where the filters that jobs stand for get their names: from a graph's, with which they must not clash. */
+export interface FilterNames {
+  /** Takes a name, or an automatic one, and returns it. Throws a `QmpError` where users may not have it. */
+  take(name: string | undefined): string;
+  release(name: string): void;
+}
+
+/** Of jobs without a graph whose names they could clash with. */
+function filterNamesOfTheirOwn(): FilterNames {
+  let automatic = 0;
+  return { take: (name) => name ?? `#block${automatic++}`, release() {} };
+}
+
 /** Jobs by id, newest first. One that has ended stays until it is dismissed. */
 export class JobList {
+  readonly filterNames: FilterNames;
   #jobs: readonly Job[] = [];
   readonly #listeners = new Set<JobListener>();
+
+  constructor(filterNames: FilterNames = filterNamesOfTheirOwn()) {
+    this.filterNames = filterNames;
+  }
 
   [Symbol.iterator](): Iterator<Job> {
     return this.#jobs[Symbol.iterator]();
@@ -39,13 +57,14 @@ export class JobList {
     return job;
   }
 
-  /** Cancels all jobs, newest first, each when the one before has ended, and lets those go that have ended already. */
+  /** Cancels all jobs, newest first, each when the one before has ended, and lets those go that have ended already (B14). */
   async cancelAll(): Promise<void> {
-    for (const job of this.#jobs) {
-      if (job.status !== "concluded" && job.status !== "null") {
-        job.cancel();
+    for (let job = this.#jobs[0]; job !== undefined; job = this.#jobs[0]) {
+      if (job.status !== "concluded") {
+        if (job.status !== "aborting") job.cancel();
         await job.untilConcluded();
       }
+      // One that is not to dismiss itself; or somebody has done so by now.
       if (job.status === "concluded") job.dismiss();
     }
   }

@@ -16,8 +16,8 @@ export type JobStatus =
   | "concluded"
   | "null";
 
-/** What a user can ask of a job. */
-export type JobVerb = "cancel" | "finalize" | "dismiss";
+/** What a user can ask of a job, as refusals spell it. */
+export type JobVerb = "cancel" | "pause" | "resume" | "set-speed" | "complete" | "finalize" | "dismiss" | "change";
 
 const NEXT: Readonly<Record<JobStatus, readonly JobStatus[]>> = {
   created: ["running", "aborting", "null"],
@@ -32,10 +32,17 @@ const NEXT: Readonly<Record<JobStatus, readonly JobStatus[]>> = {
   null: [],
 };
 
+const WORKING: readonly JobStatus[] = ["created", "running", "paused", "ready", "standby"];
+
 const ACCEPTED_IN: Readonly<Record<JobVerb, readonly JobStatus[]>> = {
-  cancel: ["created", "running", "paused", "ready", "standby", "waiting", "pending"],
+  cancel: [...WORKING, "waiting", "pending"],
+  pause: WORKING,
+  resume: WORKING,
+  "set-speed": WORKING,
+  complete: ["ready", "standby"],
   finalize: ["pending"],
   dismiss: ["concluded"],
+  change: WORKING,
 };
 
 /** Asserts that a job may go from one state to the other. */

@@ -1,10 +1,12 @@
 // The life of a job: docs/reference/backup.md §1.
 
 import { assert } from "../base/assert.ts";
-import { BlockError, strerror } from "../base/errors.ts";
+import { BlockError, QmpError, strerror } from "../base/errors.ts";
 import type { NodeParent } from "../block/drain.ts";
+import { type ErrorAction, type ErrorPolicy, errorAction, type IoStatus } from "./error-policy.ts";
 import type { JobDriver, JobProgress } from "./job-driver.ts";
 import { assertTransition, checkVerb, type JobStatus } from "./job-status.ts";
+import { JobTransaction } from "./job-transaction.ts";
 
 /** How a job ended. */
 export type JobOutcome =
@@ -17,8 +19,8 @@ export type JobEvent =
   | { readonly kind: "status-change"; readonly status: JobStatus }
   /** It waits for `finalize`. */
   | { readonly kind: "pending" }
-  /** An I/O request failed, and the job will fail with it. */
-  | { readonly kind: "error"; readonly operation: "read" | "write"; readonly action: "report" }
+  /** An I/O request failed, and this is done about it. */
+  | { readonly kind: "error"; readonly operation: "read" | "write"; readonly action: ErrorAction }
   /** It ended, well or by an error. */
   | { readonly kind: "completed"; readonly error: string | undefined }
   | { readonly kind: "cancelled" };
@@ -26,16 +28,20 @@ export type JobEvent =
 /** Called within the change that it hears of. It must not call the job's verbs. */
 export type JobListener = (job: Job, event: JobEvent) => void;
 
-/** A job at one moment: members of QMP's JobInfo and BlockJobInfo (§1.9) that exist for every job. */
+/** A job at one moment: the members of QMP's JobInfo and BlockJobInfo (§1.9). */
 export interface JobInfo {
   readonly id: string;
   readonly type: string;
   readonly status: JobStatus;
   readonly progress: JobProgress;
-  /** It does something just now. */
+  /** It does something just now; not while it is paused or waits for its limit of speed. */
   readonly busy: boolean;
   /** It was asked to pause, though it may not have come to it yet. */
   readonly paused: boolean;
+  /** Bytes per second; 0 for no limit. */
+  readonly speed: number;
+  readonly ioStatus: IoStatus;
+  readonly ready: boolean;
   readonly autoFinalize: boolean;
   readonly autoDismiss: boolean;
   /** Why it failed or was cancelled. */
@@ -51,45 +57,57 @@ export interface JobOptions {
   readonly autoFinalize?: boolean;
   /** Is gone when it has ended, rather than at `dismiss`. */
   readonly autoDismiss?: boolean;
+  /** Which it joins; one of its own by default. */
+  readonly transaction?: JobTransaction | undefined;
 }
 
 /**
  *     created ──start──▶ running ⇄ paused
- *        │                  │
- *        │                  ├──work done──▶ waiting ─▶ pending ──finalize──▶ concluded ──dismiss──▶ null
- *        │                  │                  │          │                     ▲
- *        └──────cancel──────┴──error, cancel───┴──────────┴────▶ aborting ──────┘
+ *      │  │                  │
+ *      │  │                  ├──work done──▶ waiting ─▶ pending ──finalize──▶ concluded ──dismiss──▶ null
+ *      │  │                  │                  │          │                     ▲                  ▲
+ *      │  └──────cancel──────┴──error, cancel───┴──────────┴────▶ aborting ──────┘                  │
+ *      └──abandon───────────────────────────────────────────────────────────────────────────────────┘
  *
  * A job runs while nobody holds it: `#holds` counts who does (it is born with one, which `start` takes away; each drained
- * section of one of its nodes adds one). Held, it goes on to its next pause point. A cancelled job is not held any more: it
- * goes on to its end, without further work.
+ * section of one of its nodes adds one; so does the user's `pause`, or an error by which it stops, until `resume`). Held, it
+ * goes on to its next pause point. A cancelled job is not held any more: it goes on to its end, without further work.
  *
- * `waiting` is where a member of a transaction waits for the others; alone it goes on at once.
+ * `waiting` is where a member of a transaction waits for the others; alone it goes on at once. From there on the transaction
+ * says what happens.
  */
 export class Job {
   readonly id: string;
   readonly autoFinalize: boolean;
   readonly autoDismiss: boolean;
+  readonly transaction: JobTransaction;
   readonly #driver: JobDriver;
   readonly #listener: JobListener;
   #status: JobStatus = "created";
   #holds = 1;
+  #userPaused = false;
+  #ioStatus: IoStatus = "ok";
+  #speed = 0;
   #started = false;
+  /** Between `start` and the end of the work, and not in a pause. */
   #busy = false;
   #cancelled = false;
   #failure: BlockError | undefined;
   #outcome: JobOutcome | undefined;
   #leavePause: (() => void) | undefined;
   #quietWaiters: (() => void)[] = [];
+  #workWaiters: (() => void)[] = [];
   #outcomeWaiters: ((outcome: JobOutcome) => void)[] = [];
 
   constructor(options: JobOptions) {
-    const { id, driver, listener, autoFinalize = true, autoDismiss = true } = options;
+    const { id, driver, listener, autoFinalize = true, autoDismiss = true, transaction } = options;
     this.id = id;
     this.autoFinalize = autoFinalize;
     this.autoDismiss = autoDismiss;
     this.#driver = driver;
     this.#listener = listener;
+    this.transaction = transaction ?? new JobTransaction();
+    this.transaction.add(this);
   }
 
   get type(): string {
@@ -104,15 +122,34 @@ export class Job {
     return this.#driver.progress;
   }
 
+  /** Bytes per second; 0 for no limit. */
+  get speed(): number {
+    return this.#speed;
+  }
+
+  /** `start` was called. */
+  get started(): boolean {
+    return this.#started;
+  }
+
   /** The work is to end soon; what it has done is of no use. */
   get cancelled(): boolean {
     return this.#cancelled;
   }
 
+  /** By a user, or by an error: until `resume`. */
+  get userPaused(): boolean {
+    return this.#userPaused;
+  }
+
   query(): JobInfo {
-    const { id, type, status, progress, autoFinalize, autoDismiss } = this;
+    const { id, type, status, progress, speed, autoFinalize, autoDismiss } = this;
     const error = this.#failure === undefined ? undefined : strerror(this.#failure.errno);
-    return { id, type, status, progress, busy: this.#busy, paused: this.#holds > 0, autoFinalize, autoDismiss, error };
+    const busy = this.#busy && this.#driver.idle !== true;
+    const paused = this.#holds > 0;
+    const ready = status === "ready" || status === "standby";
+    const ioStatus = this.#ioStatus;
+    return { id, type, status, progress, busy, paused, speed, ioStatus, ready, autoFinalize, autoDismiss, error };
   }
 
   /** Begins the work. In a drained section of one of its nodes it comes no further than its first pause point. */
@@ -125,23 +162,64 @@ export class Job {
     void this.#execute();
   }
 
+  /** Takes a job back that could not be made after all: nobody started it, and its driver has nothing to give back. */
+  abandon(): void {
+    assert(!this.#started, "job: abandoned after its start");
+    this.transaction.remove(this);
+    this.#setStatus("null");
+  }
+
+  /** The user's pause. A `QmpError` if he has paused it already, or it works no more. */
+  pause(): void {
+    checkVerb(this.id, this.#status, "pause");
+    if (this.#userPaused) throw new QmpError("Job is already paused");
+    this.#userPaused = true;
+    this.hold();
+  }
+
+  /** Ends the user's pause, or that by an error. A `QmpError` where there is none. */
+  resume(): void {
+    if (!this.#userPaused) throw new QmpError("Can't resume a job that was not paused");
+    checkVerb(this.id, this.#status, "resume");
+    this.#ioStatus = "ok";
+    this.#userPaused = false;
+    this.release();
+  }
+
+  /** Another limit of bytes per second, 0 for none. A `QmpError` if it is negative, or the job works no more. */
+  setSpeed(bytesPerSecond: number): void {
+    checkVerb(this.id, this.#status, "set-speed");
+    if (!(bytesPerSecond >= 0)) throw new QmpError("Parameter 'speed' expects a non-negative value");
+    this.#speed = bytesPerSecond;
+    this.#driver.setSpeed?.(bytesPerSecond);
+  }
+
+  /** Asks a job that never ends by itself to end now. No job here is of that kind: a `QmpError`. */
+  complete(): void {
+    checkVerb(this.id, this.#status, "complete");
+    throw new QmpError(`The active block job '${this.id}' cannot be completed`);
+  }
+
+  /** Changes what can be changed of a job that works. Of no job here can anything: a `QmpError`. */
+  change(): never {
+    checkVerb(this.id, this.#status, "change");
+    throw new QmpError("Job type does not support change");
+  }
+
   /**
    * Ends the job without a result: at once when it does nothing just now, else as soon as what it has in flight is done. A
    * `QmpError` if it has already ended. Cancelling it again changes nothing.
    */
   cancel(): void {
     checkVerb(this.id, this.#status, "cancel");
-    this.#cancelled = true;
-    if (!this.#busy && this.#leavePause === undefined) return this.#abort(new BlockError("ECANCELED"));
-    if (this.#leavePause !== undefined) this.#resume();
-    else this.#driver.interrupt();
+    this.cancelWithOthers();
+    if (this.endWork() === undefined) this.transaction.abort(this);
   }
 
-  /** Ends a job whose work is done and that waits for this. A `QmpError` in any other state. */
+  /** Ends a transaction of jobs whose work is done and that wait for this. A `QmpError` in any other state. */
   finalize(): void {
     checkVerb(this.id, this.#status, "finalize");
-    this.#driver.commit?.();
-    this.#conclude({ kind: "completed" });
+    this.transaction.finalize();
   }
 
   /** Lets an ended job go. A `QmpError` in any other state. */
@@ -162,30 +240,76 @@ export class Job {
     return this.#pause();
   }
 
-  /** For the driver: an I/O request failed, and the job will fail with it. */
-  reportError(operation: "read" | "write"): void {
-    this.#emit({ kind: "error", operation, action: "report" });
+  /** For the driver: an I/O request failed. Reports it and says what to do; to `stop` means to go on to the next pause point. */
+  handleError(operation: "read" | "write", error: BlockError, policy: ErrorPolicy): ErrorAction {
+    const action = errorAction(policy, error.errno);
+    this.#emit({ kind: "error", operation, action });
+    if (action !== "stop") return action;
+    if (!this.#userPaused) {
+      this.#userPaused = true;
+      this.#holds++;
+    }
+    if (this.#ioStatus === "ok") this.#ioStatus = error.errno === "ENOSPC" ? "nospace" : "failed";
+    return action;
   }
 
   /** The job as a user of a node: a drained section of the node holds the job, and waits for it to pause. */
   asNodeParent(): NodeParent {
     return {
       parentName: `${this.type} job '${this.id}'`,
-      beginDrain: () => this.#hold(),
+      beginDrain: () => this.hold(),
       untilQuiet: () => this.#untilQuiet(),
-      endDrain: () => this.#release(),
+      endDrain: () => this.release(),
     };
   }
 
-  #hold(): void {
+  /** It goes no further than to its next pause point until as many calls of `release`. */
+  hold(): void {
     this.#holds++;
     if (this.#holds === 1 && this.#busy) this.#driver.interrupt();
   }
 
-  #release(): void {
+  release(): void {
     assert(this.#holds > 0, "job: released more often than held");
     this.#holds--;
-    if (this.#holds === 0 && this.#leavePause !== undefined) this.#resume();
+    if (this.#holds === 0 && this.#leavePause !== undefined) this.#leave();
+  }
+
+  /** For the transaction: no more work from now on. The job is told so by `endWork`. */
+  cancelWithOthers(): void {
+    this.#cancelled = true;
+    this.#ioStatus = "ok";
+    if (!this.#userPaused) return;
+    this.#userPaused = false;
+    this.#holds--;
+  }
+
+  /** For the transaction: a cancelled job is to come to its end. Undefined when nothing of it is under way any more. */
+  endWork(): Promise<void> | undefined {
+    if (this.#leavePause !== undefined) this.#leave();
+    else if (this.#busy) this.#driver.interrupt();
+    if (!this.#busy) return undefined;
+    return new Promise((resolve) => this.#workWaiters.push(resolve));
+  }
+
+  /** For the transaction: all members have done their work. */
+  becomePending(): void {
+    this.#setStatus("pending");
+    if (!this.autoFinalize) this.#emit({ kind: "pending" });
+  }
+
+  /** For the transaction: pending → concluded. */
+  concludeWell(): void {
+    this.#driver.commit?.();
+    this.#conclude({ kind: "completed" });
+  }
+
+  /** For the transaction: → concluded, from wherever the job has nothing under way. */
+  concludeBadly(): void {
+    this.#failure ??= new BlockError("ECANCELED");
+    this.#setStatus("aborting");
+    this.#driver.abort?.();
+    this.#conclude(this.#cancelled ? { kind: "cancelled" } : { kind: "failed", error: this.#failure });
   }
 
   async #pause(): Promise<void> {
@@ -199,7 +323,7 @@ export class Job {
     }
   }
 
-  #resume(): void {
+  #leave(): void {
     const leave = this.#leavePause!;
     this.#leavePause = undefined;
     this.#setBusy(true);
@@ -208,27 +332,22 @@ export class Job {
   }
 
   async #execute(): Promise<void> {
-    let failure: BlockError | undefined;
     try {
       await this.#driver.run(this);
     } catch (error) {
       if (!(error instanceof BlockError)) throw error;
-      failure = error;
+      this.#failure = error;
     }
+    if (this.#cancelled) this.#failure ??= new BlockError("ECANCELED");
     this.#setBusy(false);
-    if (failure === undefined && this.#cancelled) failure = new BlockError("ECANCELED");
-    if (failure !== undefined) return this.#abort(failure);
-    this.#setStatus("waiting");
-    this.#setStatus("pending");
-    if (this.autoFinalize) this.finalize();
-    else this.#emit({ kind: "pending" });
-  }
-
-  #abort(failure: BlockError): void {
-    this.#failure = failure;
-    this.#setStatus("aborting");
-    this.#driver.abort?.();
-    this.#conclude(this.#cancelled ? { kind: "cancelled" } : { kind: "failed", error: failure });
+    const waiters = this.#workWaiters;
+    this.#workWaiters = [];
+    for (const wake of waiters) wake();
+    // In an aborting transaction it waits for its turn.
+    if (this.transaction.aborting) return;
+    this.#setStatus(this.#failure === undefined ? "waiting" : "aborting");
+    if (this.#failure === undefined) this.transaction.memberHasWorked();
+    else this.transaction.abort(this);
   }
 
   /** §4.8: first the nodes are free again, then it is told. */

@@ -12,7 +12,7 @@ import {
 import { systemClock } from "../../src/base/clock.ts";
 import { MemoryDriver } from "../../src/block/drivers/memory.ts";
 import { BlockNode } from "../../src/block/node.ts";
-import { startBackup } from "../../src/job/backup.ts";
+import { startBackup } from "../../src/job/backup-action.ts";
 import { JobList } from "../../src/job/job-list.ts";
 import { FaultyDriver } from "../support/faulty-driver.ts";
 import { Random, Simulation } from "../support/simulation.ts";

@@ -3,7 +3,8 @@
 import { IoVector } from "../../src/base/io-vector.ts";
 import { BlockBackend } from "../../src/block/backend.ts";
 import { BlockNode } from "../../src/block/node.ts";
-import { type Backup, startBackup } from "../../src/job/backup.ts";
+import type { Backup } from "../../src/job/backup.ts";
+import { startBackup } from "../../src/job/backup-action.ts";
 import type { BackupOptions } from "../../src/job/backup-options.ts";
 import { JobList } from "../../src/job/job-list.ts";
 import { patterned } from "../support/copy-pair.ts";

@@ -18,7 +18,13 @@ beforeEach(() => {
 
 describe("Backup's checks", () => {
   const copyStateFailed = "Could not create node: Cannot create block-copy-state";
-  const cases: readonly { what: string; options: (bench: BackupBench) => Partial<BackupOptions>; message: string }[] = [
+  const cases: readonly {
+    what: string;
+    options: (bench: BackupBench) => Partial<BackupOptions>;
+    message: string;
+    /** What is heard of a job that there was for a moment. */
+    events?: readonly string[];
+  }[] = [
     {
       what: "the target is the source",
       options: ({ source }) => ({ target: source }),
@@ -63,13 +69,15 @@ describe("Backup's checks", () => {
       what: "the source stands on the target",
       options: ({ target }) => ({ source: new BlockNode({ name: "above", driver: new RawDriver({ file: target }) }) }),
       message:
-        "Permission conflict on node 'target': permissions 'write' are both required by backup job 'j0' (uses node 'target' as 'target' child) and unshared by node 'above' (uses node 'target' as 'file' child).",
+        "Permission conflict on node 'target': permissions 'write' are both required by node '#block0' (uses node 'target' as 'target' child) and unshared by node 'above' (uses node 'target' as 'file' child).",
+      events: ["created", "null"],
     },
     {
       what: "the target stands on the source",
       options: ({ source }) => ({ target: new BlockNode({ name: "above", driver: new RawDriver({ file: source }) }) }),
       message:
-        "Permission conflict on node 'source': permissions 'write' are both required by node 'above' (uses node 'source' as 'file' child) and unshared by backup job 'j0' (uses node 'source' as 'file' child).",
+        "Permission conflict on node 'source': permissions 'write' are both required by node 'above' (uses node 'source' as 'file' child) and unshared by node '#block0' (uses node 'source' as 'file' child).",
+      events: ["created", "null"],
     },
     {
       what: "the cluster size is no power of two",
@@ -85,7 +93,7 @@ describe("Backup's checks", () => {
     { what: "the id is in use", options: () => ({ id: "j9" }), message: "Job ID 'j9' already in use" },
   ];
 
-  it.each(cases)("refuse it when $what, and nothing has happened", async ({ options, message }) => {
+  it.each(cases)("refuse it when $what, and nothing has happened", async ({ options, message, events = [] }) => {
     const bench = new BackupBench(simulation, { lengthBytes: MIB });
     const running = bench.jobs.create({ id: "j9", driver: new ScriptedJob([]) });
     bench.events.length = 0;
@@ -93,7 +101,7 @@ describe("Backup's checks", () => {
     const traces = bench.traces;
     await expect(bench.start(asked)).rejects.toEqual(new QmpError(message));
     expect([...bench.jobs]).toEqual([running]);
-    expect(bench.events).toEqual([]);
+    expect(bench.events).toEqual(events);
     expect(bench.traces).toEqual(traces);
     expect([...(asked.target?.parents ?? [])].map((parent) => parent.parentName)).not.toContain("backup job 'j0'");
     expect(bench.targetDriver.calls).toEqual([]);

@@ -9,7 +9,7 @@ import { BlockBackend } from "../../src/block/backend.ts";
 import { FileDriver, type FileDriverOptions } from "../../src/block/drivers/file/file-driver.ts";
 import { RawDriver } from "../../src/block/drivers/raw.ts";
 import { BlockNode } from "../../src/block/node.ts";
-import { startBackup } from "../../src/job/backup.ts";
+import { startBackup } from "../../src/job/backup-action.ts";
 import { JobList } from "../../src/job/job-list.ts";
 import { KIB, MIB, patterned } from "../support/copy-pair.ts";
 import { describeWithTools } from "../support/tools.ts";

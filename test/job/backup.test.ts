@@ -20,8 +20,8 @@ describe("Backup", () => {
     const backup = await bench.start();
     expect(bench.events).toEqual(START);
     expect(bench.traces).toEqual({
-      source: ["block device 'drive0'", "backup job 'j0'"],
-      target: ["backup job 'j0'"],
+      source: ["block device 'drive0'", "node '#block0'", "backup job 'j0'"],
+      target: ["node '#block0'", "backup job 'j0'"],
       notifiers: 1,
     });
     expect(await simulation.run(backup.job.untilConcluded())).toEqual({ kind: "completed" });

@@ -48,6 +48,11 @@ describe("a job's state", () => {
 
 const VERBS: Readonly<Record<JobVerb, string>> = {
   cancel: "created running paused ready standby waiting pending",
+  pause: "created running paused ready standby",
+  resume: "created running paused ready standby",
+  "set-speed": "created running paused ready standby",
+  complete: "ready standby",
+  change: "created running paused ready standby",
   finalize: "pending",
   dismiss: "concluded",
 };

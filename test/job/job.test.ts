@@ -64,7 +64,7 @@ describe("Job that fails", () => {
   it("reports I/O errors where they happen", () => {
     const { job, log } = scriptedJob();
     job.start();
-    job.reportError("write");
+    expect(job.handleError("write", new BlockError("EIO"), "report")).toBe("report");
     expect(log).toEqual(["created", "running", "ERROR write report"]);
   });
 });
@@ -203,6 +203,9 @@ describe("Job's query", () => {
       progress: { current: 3, total: 7 },
       busy: false,
       paused: true,
+      speed: 0,
+      ioStatus: "ok",
+      ready: false,
       autoFinalize: true,
       autoDismiss: true,
       error: undefined,

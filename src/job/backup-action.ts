@@ -1,0 +1,74 @@
+// Backups as actions of a transaction, and a backup alone: docs/reference/bitmaps.md §4, corrections.md B4 and B16.
+
+import { type Clock, systemClock } from "../base/clock.ts";
+import type { BlockNode } from "../block/node.ts";
+import { Backup } from "./backup.ts";
+import type { BackupOptions } from "./backup-options.ts";
+import type { JobList } from "./job-list.ts";
+import { runTransaction, type TransactionAction, type TransactionContext } from "./transaction.ts";
+
+/**
+ * Makes the job when it is prepared and starts it when all others are prepared too. It goes on when guests do, and when those
+ * of the actions before it have.
+ */
+export class BackupAction implements TransactionAction {
+  readonly type: "blockdev-backup" | "drive-backup";
+  readonly takesCompletionMode: boolean = true;
+  readonly #jobs: JobList;
+  readonly #options: () => BackupOptions | Promise<BackupOptions>;
+  readonly #clock: Clock;
+  #backup: Backup | undefined;
+
+  /** `options` looks up source and target when it is its turn; what it throws fails the action. */
+  constructor(
+    type: "blockdev-backup" | "drive-backup",
+    jobs: JobList,
+    options: () => BackupOptions | Promise<BackupOptions>,
+    clock: Clock = systemClock,
+  ) {
+    this.type = type;
+    this.#jobs = jobs;
+    this.#options = options;
+    this.#clock = clock;
+  }
+
+  /** Once prepared. */
+  get backup(): Backup | undefined {
+    return this.#backup;
+  }
+
+  async prepare({ jobs }: TransactionContext): Promise<void> {
+    const options = await this.#options();
+    this.#backup = new Backup(this.#jobs, options, this.#clock, jobs);
+    this.#backup.job.hold();
+  }
+
+  commit(): void {
+    this.#backup!.job.start();
+  }
+
+  abort(): void {
+    const { job } = this.#backup!;
+    // In a group that of a later action has taken this one with it.
+    if (job.status === "created") job.cancel();
+  }
+
+  clean(): void {
+    this.#backup?.job.release();
+  }
+}
+
+/**
+ * Starts a backup of the source as it is now, with the source drained, or all nodes of a graph. Throws a `QmpError`; nothing
+ * has then happened.
+ */
+export async function startBackup(
+  jobs: JobList,
+  options: BackupOptions,
+  clock: Clock = systemClock,
+  nodes: Iterable<BlockNode> = [options.source],
+): Promise<Backup> {
+  const action = new BackupAction("blockdev-backup", jobs, () => options, clock);
+  await runTransaction({ actions: [action], nodes });
+  return action.backup!;
+}
