@@ -52,7 +52,7 @@ describe("a failed request", () => {
       ]);
       expect(disk.takeUsed()).toHaveLength(action === "stop" ? 0 : 1);
       const statusAt = request.at(-1)!;
-      const status = machine.memory.readU8(statusAt.address);
+      const status = machine.memory.readU8(Number(statusAt.address));
       expect(status).toBe(action === "stop" ? 0xee : action === "ignore" ? 0 : 1);
     }
   });
