@@ -38,7 +38,7 @@ export interface BlockCopyOptions {
   readonly target: BlockNode;
   /** A power of two. */
   readonly clusterSizeBytes: number;
-  /** Rounded up to whole clusters; 1 MiB at most and by default. */
+  /** Of a background task, rounded up to whole clusters; 1 MiB at most and by default. Guests' tasks are of up to 1 MiB. */
   readonly maxChunkBytes?: number;
   readonly clock?: Clock;
 }
@@ -133,7 +133,8 @@ export class BlockCopy {
 
   /** Takes the first run of clusters in `[start, end)` that are to be copied, a chunk at most; undefined if there is none. */
   begin(start: number, end: number, forGuest: boolean): CopyTask | undefined {
-    if (!this.dirty.nextDirtyArea(start, end, this.#maxTaskBytes, this.#area)) return undefined;
+    const maxBytes = forGuest ? this.#up(MAX_TASK_BYTES) : this.#maxTaskBytes;
+    if (!this.dirty.nextDirtyArea(start, end, maxBytes, this.#area)) return undefined;
     const task = new CopyTask(this.#area.offset, this.#up(this.#area.length), forGuest);
     this.dirty.reset(task.offsetBytes, task.lengthBytes);
     this.tasks.add(task);

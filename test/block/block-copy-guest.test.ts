@@ -38,6 +38,15 @@ describe("BlockCopy.copyForGuest", () => {
     ]);
   });
 
+  it("copies up to 1 MiB with one request, whatever the background's chunk", () => {
+    const { target, copy } = copyPair(simulation, patterned(2 * MIB), { maxChunkBytes: CLUSTER });
+    expect(copy.copyForGuest(0, 2 * MIB)).toBeUndefined();
+    expect(rangesKib(target, "write")).toEqual([
+      [0, 1024],
+      [1024, 1024],
+    ]);
+  });
+
   it("copies a last cluster that is cut off, and nothing past the end", () => {
     const bytes = patterned(CLUSTER + 512);
     const { target, copy } = copyPair(simulation, bytes);

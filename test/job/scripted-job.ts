@@ -3,12 +3,16 @@
 import type { Job, JobEvent } from "../../src/job/job.ts";
 import type { JobDriver, JobProgress } from "../../src/job/job-driver.ts";
 import { JobList } from "../../src/job/job-list.ts";
+import type { JobTransaction } from "../../src/job/job-transaction.ts";
 
 /** Its work consists of steps: each ends when the test calls `step`, or at once when it is interrupted. */
 export class ScriptedJob implements JobDriver {
   readonly jobType: string = "scripted";
   readonly progress: JobProgress = { current: 3, total: 7 };
   readonly log: string[];
+  readonly speeds: number[] = [];
+  /** Goes on with its step when it is interrupted. */
+  deaf = false;
   #endStep: (() => void) | undefined;
   #result: Error | "done" | undefined;
 
@@ -38,7 +42,11 @@ export class ScriptedJob implements JobDriver {
 
   interrupt(): void {
     this.log.push("interrupt");
-    this.#endStep?.();
+    if (!this.deaf) this.#endStep?.();
+  }
+
+  setSpeed(bytesPerSecond: number): void {
+    this.speeds.push(bytesPerSecond);
   }
 
   commit(): void {
@@ -55,7 +63,9 @@ export class ScriptedJob implements JobDriver {
 }
 
 /** A job of that kind in a list of its own. `log` has what the driver was asked and what the list reported, in order. */
-export function scriptedJob(options: { id?: string; autoFinalize?: boolean; autoDismiss?: boolean } = {}): {
+export function scriptedJob(
+  options: { id?: string; autoFinalize?: boolean; autoDismiss?: boolean; transaction?: JobTransaction } = {},
+): {
   jobs: JobList;
   job: Job;
   driver: ScriptedJob;
