@@ -226,6 +226,7 @@ export class BlockBackend {
       get parentName() {
         return parentName();
       },
+      isBackend: true,
       driveId: this.name === "" ? undefined : this.name,
       beginDrain: () => {
         this.#drains++;

@@ -20,15 +20,25 @@ export interface BeforeWriteNotifier {
   beforeWrite(request: TrackedRequest): NotifierVerdict | Promise<NotifierVerdict>;
 }
 
-/** A node's notifiers, called in the order in which they were added. */
+/** A node's notifiers, called in the order in which they were added, those added last behind all others. */
 export class BeforeWriteNotifiers {
   /** Replaced, never changed in place: a run that is under way meets nobody who came after it began. */
   #list: readonly BeforeWriteNotifier[] = [];
+  readonly #last = new Set<BeforeWriteNotifier>();
   /** How many there are, as a field: the write path looks at it for every request. */
   count = 0;
 
   add(notifier: BeforeWriteNotifier): void {
     assert(!this.#list.includes(notifier), "before-write notifier: added twice");
+    const others = this.#list.length - this.#last.size;
+    this.#list = [...this.#list.slice(0, others), notifier, ...this.#list.slice(others)];
+    this.count = this.#list.length;
+  }
+
+  /** Adds one that is only interested in requests that all others let pass, also those that are added later. */
+  addLast(notifier: BeforeWriteNotifier): void {
+    assert(!this.#list.includes(notifier), "before-write notifier: added twice");
+    this.#last.add(notifier);
     this.#list = [...this.#list, notifier];
     this.count = this.#list.length;
   }
@@ -40,6 +50,7 @@ export class BeforeWriteNotifiers {
   remove(notifier: BeforeWriteNotifier): void {
     assert(this.#list.includes(notifier), "before-write notifier: not there");
     this.#list = this.#list.filter((other) => other !== notifier);
+    this.#last.delete(notifier);
     this.count = this.#list.length;
   }
 

@@ -2,6 +2,7 @@
 
 import type { IoVector } from "../base/io-vector.ts";
 import type { BlockNode } from "./node.ts";
+import type { NodeSettings } from "./node-settings.ts";
 import type { Permissions } from "./permissions.ts";
 
 /** The unit of the guest's requests and of every node's length. */
@@ -32,6 +33,16 @@ export type ChildRole = "file" | "backing" | "target" | "image";
 export interface DriverChild {
   readonly role: ChildRole;
   readonly node: BlockNode;
+}
+
+/** A change of a driver that cannot fail any more. Either `commit` and then `finish` are called, or `abort`. */
+export interface PreparedReopen {
+  /** The image will be read-only, though it was to be written to if possible. */
+  readonly readOnly: boolean;
+  commit(): void;
+  /** Gives back what the driver had before. */
+  finish(): Promise<void>;
+  abort(): Promise<void>;
 }
 
 /**
@@ -80,4 +91,14 @@ export interface BlockDriver {
    */
   beginDrain?(): void;
   endDrain?(): void;
+  /**
+   * A driver above has come to the point of a request that is named `event`. Of a driver that injects faults: it may make the
+   * request wait. Undefined in all others, so that nobody need tell them.
+   */
+  debugEvent?(event: string): void | Promise<void>;
+  /**
+   * The node is about to have other settings: makes ready what they mean for the image, such as a file that can be written to.
+   * In a drained section of the node. Undefined, as a method or a result, where they mean nothing.
+   */
+  prepareReopen?(settings: NodeSettings): Promise<PreparedReopen | undefined>;
 }

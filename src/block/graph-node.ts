@@ -19,16 +19,20 @@ import { NO_PERMISSIONS, type ParentEdge, type Permissions } from "./permissions
  */
 export abstract class GraphNode {
   readonly name: string;
-  readonly driver: BlockDriver;
   readonly opBlockers: OpBlockers = new OpBlockers();
   readonly #parents = new NodeParents();
   #childEdges: readonly ChildEdge[] = [];
+  #driver: BlockDriver;
   #hurries = 0;
   #closed = false;
 
   protected constructor(name: string, driver: BlockDriver) {
     this.name = name;
-    this.driver = driver;
+    this.#driver = driver;
+  }
+
+  get driver(): BlockDriver {
+    return this.#driver;
   }
 
   abstract get readOnly(): boolean;
@@ -87,6 +91,31 @@ export abstract class GraphNode {
     return this.#parents.combinePermissions(this.name);
   }
 
+  /** Works out anew what the node needs of those below. Throws a `QmpError`, and has changed nothing, where users are against it. */
+  refreshPermissions(): void {
+    refreshPermissions(this);
+  }
+
+  /**
+   * Gives the node another driver, in a drained section. Throws a `QmpError`, and has changed nothing, where the driver may not use
+   * the nodes that it stands on. The old one is not closed.
+   */
+  replaceDriver(driver: BlockDriver): void {
+    const before = this.#driver;
+    this.#detachChildren();
+    this.#driver = driver;
+    try {
+      this.attachChildren();
+    } catch (error) {
+      this.#driver = before;
+      this.attachChildren();
+      throw error;
+    }
+    if (this.#hurries === 0) return;
+    before.endDrain?.();
+    driver.beginDrain?.();
+  }
+
   /** The edges to the nodes that it stands on. */
   get childEdges(): readonly ChildEdge[] {
     return this.#childEdges;
@@ -134,14 +163,14 @@ export abstract class GraphNode {
     assert(this.untilIdle() === undefined, `node '${this.name}': closed with requests in flight`);
     this.#closed = true;
     this.#detachChildren();
-    await this.driver.close();
+    await this.#driver.close();
   }
 
   /** Joins what the driver stands on. Throws a `QmpError` where permissions are against it; it is then a parent of none. */
   protected attachChildren(): void {
     const attached: ChildEdge[] = [];
     try {
-      for (const { role, node } of this.driver.children) {
+      for (const { role, node } of this.#driver.children) {
         const edge = new ChildEdge(this, role, node);
         edge.attach();
         attached.push(edge);
@@ -165,7 +194,7 @@ export abstract class GraphNode {
 
   #beginHurry(): void {
     if (this.#hurries++ > 0) return;
-    this.driver.beginDrain?.();
+    this.#driver.beginDrain?.();
     for (const edge of this.#childEdges) hurriedBy(edge).#beginHurry();
   }
 
@@ -173,7 +202,7 @@ export abstract class GraphNode {
     assert(this.#hurries > 0, `node '${this.name}': drained section ended twice`);
     if (--this.#hurries > 0) return;
     for (const edge of this.#childEdges) hurriedBy(edge).#endHurry();
-    this.driver.endDrain?.();
+    this.#driver.endDrain?.();
   }
 }
 

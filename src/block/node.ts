@@ -3,11 +3,14 @@
 import { AssertionError, assert } from "../base/assert.ts";
 import { BlockError } from "../base/errors.ts";
 import type { IoVector } from "../base/io-vector.ts";
+import { isZero } from "../base/zero.ts";
 import { DirtyBitmapList } from "../bitmap/dirty-bitmap-list.ts";
 import { BeforeWriteNotifiers, DROP_REQUEST, type NotifierVerdict } from "./before-write-notifier.ts";
 import { type BlockDriver, type BlockStatus, SECTOR_SIZE_BYTES } from "./driver.ts";
 import { GraphNode } from "./graph-node.ts";
+import { DEFAULT_NODE_SETTINGS, type NodeSettings } from "./node-settings.ts";
 import { type TrackedRequest, TrackedRequests } from "./tracked-request.ts";
+import { type ThresholdListener, WriteThreshold } from "./write-threshold.ts";
 
 export interface ReadOptions {
   /**
@@ -42,16 +45,26 @@ const NO_OPTIONS = {} as const;
 export class BlockNode extends GraphNode {
   readonly bitmaps: DirtyBitmapList;
   readonly beforeWrite: BeforeWriteNotifiers = new BeforeWriteNotifiers();
-  /** Guests' discards reach the driver; otherwise they succeed and do nothing. */
-  readonly discardEnabled: boolean;
   readonly #requests = new TrackedRequests();
+  #settings: NodeSettings;
+  /** Of the settings, what requests look at. */
+  #readOnly: boolean;
+  #discardEnabled: boolean;
+  #detectsZeroes: boolean;
+  #flushes: boolean;
+  #threshold: WriteThreshold | undefined;
+  #highestWrite = 0;
   #knownLengthBytes: number;
 
   /** Throws a `QmpError` where the driver may not use the nodes that it stands on: see `GraphNode`. */
-  constructor(options: { name: string; driver: BlockDriver; discard?: "unmap" | "ignore" }) {
-    const { name, driver, discard = "ignore" } = options;
+  constructor(options: { name: string; driver: BlockDriver } & Partial<NodeSettings>) {
+    const { name, driver, ...settings } = options;
     super(name, driver);
-    this.discardEnabled = discard === "unmap";
+    this.#settings = { readOnly: driver.readOnly, ...DEFAULT_NODE_SETTINGS, ...settings };
+    this.#readOnly = this.#settings.readOnly;
+    this.#discardEnabled = this.#settings.discard === "unmap";
+    this.#detectsZeroes = this.#settings.detectZeroes !== "off";
+    this.#flushes = this.#mustFlush();
     this.bitmaps = new DirtyBitmapList(driver.lengthBytes);
     this.#knownLengthBytes = driver.lengthBytes;
     this.attachChildren();
@@ -62,7 +75,43 @@ export class BlockNode extends GraphNode {
   }
 
   get readOnly(): boolean {
-    return this.driver.readOnly;
+    return this.#readOnly;
+  }
+
+  get settings(): NodeSettings {
+    return this.#settings;
+  }
+
+  /** In a drained section. That permissions and driver go with it the caller has seen to. */
+  applySettings(settings: NodeSettings): void {
+    this.#settings = settings;
+    this.#readOnly = settings.readOnly;
+    this.#discardEnabled = settings.discard === "unmap";
+    this.#detectsZeroes = settings.detectZeroes !== "off";
+    this.#flushes = this.#mustFlush();
+  }
+
+  /** Where the write ends that went furthest, whether it succeeded or not. */
+  get highestWriteBytes(): number {
+    return this.#highestWrite;
+  }
+
+  /** The offset that the next write beyond it is reported for; 0 for none. */
+  get writeThresholdBytes(): number {
+    return this.#threshold?.bytes ?? 0;
+  }
+
+  /** `exceeded` is called once, when a request is about to write beyond `bytes`. 0 takes the threshold back. */
+  setWriteThreshold(bytes: number, exceeded: ThresholdListener): void {
+    if (this.#threshold !== undefined) this.beforeWrite.remove(this.#threshold);
+    this.#threshold = undefined;
+    if (bytes === 0) return;
+    const threshold = new WriteThreshold(bytes, (of, by) => {
+      this.setWriteThreshold(0, exceeded);
+      exceeded(of, by);
+    });
+    this.#threshold = threshold;
+    this.beforeWrite.addLast(threshold);
   }
 
   /** Requests in flight, oldest first. */
@@ -117,13 +166,14 @@ export class BlockNode extends GraphNode {
   /** Says that a range is no longer needed. Success promises nothing: where discards are not enabled nothing happens. */
   discard(offsetBytes: number, lengthBytes: number): void | Promise<void> {
     this.#checkChange(offsetBytes, lengthBytes);
-    if (lengthBytes === 0 || !this.discardEnabled || this.driver.discard === undefined) return;
+    if (lengthBytes === 0 || !this.#discardEnabled || this.driver.discard === undefined) return;
     return this.#change(this.#requests.begin("discard", offsetBytes, lengthBytes, false));
   }
 
   /** When it is done, everything that was acknowledged before the call is on stable storage. */
   flush(): void | Promise<void> {
     this.#checkOpen();
+    if (!this.#flushes) return;
     const request = this.#requests.begin("flush", 0, 0, false);
     let pending: void | Promise<void>;
     try {
@@ -223,6 +273,7 @@ export class BlockNode extends GraphNode {
   #callDriver(request: TrackedRequest): void | Promise<void> {
     switch (request.kind) {
       case "write":
+        if (this.#detectsZeroes && isAllZero(request.vector!)) return this.#writeZeroesInstead(request);
         return this.driver.write(request.offsetBytes, request.vector!);
       case "write-zeroes":
         return this.driver.writeZeroes(request.offsetBytes, request.lengthBytes, request);
@@ -232,6 +283,11 @@ export class BlockNode extends GraphNode {
       case "flush":
         throw new AssertionError(`a ${request.kind} changes nothing`);
     }
+  }
+
+  #writeZeroesInstead(request: TrackedRequest): void | Promise<void> {
+    const mayUnmap = this.#settings.detectZeroes === "unmap";
+    return this.driver.writeZeroes(request.offsetBytes, request.lengthBytes, { mayUnmap, noFallback: false });
   }
 
   async #readLater(request: TrackedRequest, vector: IoVector): Promise<void> {
@@ -262,6 +318,7 @@ export class BlockNode extends GraphNode {
   /** The driver was called, so the range counts as changed even if it failed. */
   #endChange(request: TrackedRequest): void {
     if (this.bitmaps.count > 0) this.bitmaps.setDirty(request.offsetBytes, request.lengthBytes);
+    if (request.kind !== "discard" && request.endBytes > this.#highestWrite) this.#highestWrite = request.endBytes;
     this.#requests.end(request);
   }
 
@@ -277,6 +334,17 @@ export class BlockNode extends GraphNode {
 
   #checkChange(offset: number, length: number): void {
     this.#checkRange(offset, length);
-    if (this.driver.readOnly) throw new BlockError("EPERM", "Block node is read-only");
+    if (this.#readOnly) throw new BlockError("EPERM", "Block node is read-only");
   }
+
+  /** Formats and filters pass flushes on, for what is below may have been told otherwise. */
+  #mustFlush(): boolean {
+    return !this.#settings.cacheNoFlush || this.driver.children.length > 0;
+  }
+}
+
+function isAllZero(vector: IoVector): boolean {
+  for (let i = vector.first; i < vector.end; i++)
+    if (!isZero(vector.bytes, vector.offsets[i]!, vector.lengths[i]!)) return false;
+  return true;
 }

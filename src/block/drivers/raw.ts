@@ -1,54 +1,103 @@
-// The raw format: the image is what the file holds, byte for byte.
+// The raw format: the image is what the file holds, byte for byte, all of it or a part.
 
+import { BlockError } from "../../base/errors.ts";
 import type { IoVector } from "../../base/io-vector.ts";
-import type { BlockDriver, BlockStatus, DriverChild, WriteZeroesOptions } from "../driver.ts";
+import {
+  type BlockDriver,
+  type BlockStatus,
+  type ChildRole,
+  type DriverChild,
+  SECTOR_SIZE_BYTES,
+  type WriteZeroesOptions,
+} from "../driver.ts";
 import type { BlockNode } from "../node.ts";
+import { PERM_RESIZE, type Permissions } from "../permissions.ts";
 
-/** A raw image in the node `file`, all of it. */
+export interface RawDriverOptions {
+  readonly file: BlockNode;
+  readonly readOnly?: boolean;
+  /** Where the image begins in the file; 0 by default. */
+  readonly offsetBytes?: number;
+  /** A multiple of 512; up to the end of the file by default. */
+  readonly sizeBytes?: number | undefined;
+}
+
+/** A raw image in the node `file`. */
 export class RawDriver implements BlockDriver {
   readonly driverName: string = "raw";
   readonly clusterSizeBytes: undefined;
   readonly children: readonly DriverChild[];
   readonly readOnly: boolean;
+  readonly offsetBytes: number;
+  readonly sizeBytes: number | undefined;
   readonly #file: BlockNode;
+  /** Nothing below wants to know of each request. */
+  readonly #quiet: boolean;
 
-  constructor(options: { file: BlockNode; readOnly?: boolean }) {
-    this.#file = options.file;
-    this.readOnly = options.readOnly ?? options.file.readOnly;
-    this.children = [{ role: "file", node: options.file }];
+  constructor(options: RawDriverOptions) {
+    const { file, offsetBytes = 0, sizeBytes } = options;
+    this.#file = file;
+    this.offsetBytes = offsetBytes;
+    this.sizeBytes = sizeBytes;
+    this.readOnly = options.readOnly ?? file.readOnly;
+    this.children = [{ role: "file", node: file }];
+    this.#quiet = file.driver.debugEvent === undefined;
   }
 
   get lengthBytes(): number {
-    return this.#file.lengthBytes;
+    if (this.sizeBytes !== undefined) return this.sizeBytes;
+    const length = this.#file.lengthBytes - this.offsetBytes;
+    return length - (length % SECTOR_SIZE_BYTES);
   }
 
   read(offsetBytes: number, vector: IoVector): void | Promise<void> {
-    return this.#file.read(offsetBytes, vector);
+    const at = offsetBytes + this.offsetBytes;
+    if (this.#quiet) return this.#file.read(at, vector);
+    return this.#after("read_aio", () => this.#file.read(at, vector));
   }
 
   write(offsetBytes: number, vector: IoVector): void | Promise<void> {
-    return this.#file.write(offsetBytes, vector);
+    const at = offsetBytes + this.offsetBytes;
+    if (this.#quiet) return this.#file.write(at, vector);
+    return this.#after("write_aio", () => {
+      if (vector.abandoned) throw new BlockError("ECANCELED");
+      return this.#file.write(at, vector);
+    });
   }
 
   writeZeroes(offsetBytes: number, lengthBytes: number, options: WriteZeroesOptions): void | Promise<void> {
-    return this.#file.writeZeroes(offsetBytes, lengthBytes, options);
+    return this.#file.writeZeroes(offsetBytes + this.offsetBytes, lengthBytes, options);
   }
 
   discard(offsetBytes: number, lengthBytes: number): void | Promise<void> {
-    return this.#file.discard(offsetBytes, lengthBytes);
+    return this.#file.discard(offsetBytes + this.offsetBytes, lengthBytes);
   }
 
   flush(): void | Promise<void> {
-    return this.#file.flush();
+    if (this.#quiet) return this.#file.flush();
+    return this.#after("flush_to_os", () => this.#file.flush());
   }
 
   blockStatus(offsetBytes: number, lengthBytes: number): BlockStatus | Promise<BlockStatus> {
-    return this.#file.blockStatus(offsetBytes, lengthBytes);
+    return this.#file.blockStatus(offsetBytes + this.offsetBytes, lengthBytes);
   }
 
-  resize(lengthBytes: number): Promise<void> {
-    return this.#file.resize(lengthBytes);
+  async resize(lengthBytes: number): Promise<void> {
+    if (this.sizeBytes !== undefined) throw new BlockError("ENOTSUP", "Cannot resize fixed-size raw disks");
+    await this.#file.resize(lengthBytes + this.offsetBytes);
   }
 
   async close(): Promise<void> {}
+
+  /** An image that is a part of its file counts on where the file ends. */
+  childPermissions(_role: ChildRole, asked: Permissions): Permissions {
+    if (this.offsetBytes === 0 && this.sizeBytes === undefined) return asked;
+    return { needs: asked.needs, shares: asked.shares & ~PERM_RESIZE };
+  }
+
+  /** Tells a fault injector below what comes, which may make it wait or fail. */
+  #after(event: string, request: () => void | Promise<void>): void | Promise<void> {
+    const waiting = this.#file.driver.debugEvent!(event);
+    return waiting === undefined ? request() : waiting.then(request);
+  }
 }

@@ -8,13 +8,16 @@ import {
   type BlockDriver,
   type BlockStatus,
   type DriverChild,
+  type PreparedReopen,
   SECTOR_SIZE_BYTES,
   type WriteZeroesOptions,
 } from "../../driver.ts";
+import type { NodeSettings } from "../../node-settings.ts";
 import { type FileIo, isTransient, nodeFileIo } from "./file-io.ts";
 import type { ImageLock, LockingMode, LockKind } from "./image-lock.ts";
 import { KnownZeroes } from "./known-zeroes.ts";
 import { closeImage, createImage, MAX_LENGTH_BYTES, type OpenImage, openImage, truncate } from "./open-image.ts";
+import { type OpenedImage, prepareImageReopen } from "./reopen-image.ts";
 import { StableStorage } from "./stable-storage.ts";
 import { readVector, readVectorSync, writeVector, writeVectorSync } from "./vector-io.ts";
 
@@ -28,6 +31,15 @@ const MAX_SYNC_BYTES = 1 << 20;
 
 /** Never written to, so that all its pages are the system's one page of zeroes: 20 µs a MiB to write, 27 µs otherwise. */
 const ZEROES = new Uint8Array(MAX_SYNC_BYTES);
+
+const PLAIN_ZEROES: WriteZeroesOptions = { mayUnmap: false, noFallback: false };
+
+/** How many discards there were, and of how many bytes in all those that succeeded. */
+export interface DiscardStatistics {
+  done: number;
+  failed: number;
+  bytes: number;
+}
 
 export interface FileDriverOptions {
   /** Of a regular file, or a symbolic link to one. */
@@ -64,7 +76,8 @@ export interface FileDriverSeams {
  *
  * Block status: zero where this driver has written zeroes, or made the file, or made it longer, and has written nothing
  * since (in granules of 4 KiB, of more for images beyond 64 GiB); data everywhere else. Zeroes are not written to where
- * they are known to be: holes stay holes. Node cannot punch holes, so there is no discard, and `mayUnmap` is not made use of.
+ * they are known to be: holes stay holes. Node cannot punch holes, so a discard writes zeroes, as a reader of QEMU's finds them
+ * afterwards, and `mayUnmap` is not made use of.
  *
  * While it is open, nobody else may write to the file. The lock sees to that where there is one (`lockKind`).
  */
@@ -73,24 +86,35 @@ export class FileDriver implements BlockDriver {
   readonly clusterSizeBytes: undefined;
   readonly children: readonly DriverChild[] = [];
   readonly path: string;
-  readonly readOnly: boolean;
-  readonly #fd: number;
+  readonly discards: DiscardStatistics = { done: 0, failed: 0, bytes: 0 };
   readonly #io: FileIo;
+  readonly #perl: string;
+  readonly #clock: Clock;
   readonly #threads: boolean;
-  readonly #lock: ImageLock;
-  readonly #storage: StableStorage;
+  #readOnly: boolean;
+  #fd: number;
+  #lock: ImageLock;
+  #storage: StableStorage;
   readonly #zeroes: KnownZeroes;
   readonly #zeroVector = new IoVector(ZEROES);
   /** Changes that go on after their call. While there are any, two that overlap may end in any order. */
   #laterChanges = 0;
   #lengthBytes: number;
 
-  private constructor(options: FileDriverOptions, image: OpenImage, io: FileIo, isEmpty: boolean) {
+  private constructor(
+    options: FileDriverOptions,
+    image: OpenImage,
+    seams: Required<FileDriverSeams>,
+    isEmpty: boolean,
+  ) {
     const { path, readOnly = false, xIo = "auto" } = options;
+    const { io } = seams;
     this.path = path;
-    this.readOnly = readOnly;
+    this.#readOnly = readOnly;
     this.#fd = image.fd;
     this.#io = io;
+    this.#perl = seams.perl;
+    this.#clock = seams.clock;
     this.#threads = xIo === "threads";
     this.#lock = image.lock;
     this.#lengthBytes = roundUpToSector(image.fileLengthBytes);
@@ -107,7 +131,7 @@ export class FileDriver implements BlockDriver {
     const { path, readOnly = false, locking = "auto" } = options;
     const { io = nodeFileIo, perl = "perl", clock = systemClock } = seams;
     const image = await openImage({ path, readOnly, locking, io, perl, clock });
-    return new FileDriver(options, image, io, false);
+    return new FileDriver(options, image, { io, perl, clock }, false);
   }
 
   /** Makes an image of zeroes and opens it, for writing. An image that anybody has open is left as it is. */
@@ -116,11 +140,15 @@ export class FileDriver implements BlockDriver {
     const { io = nodeFileIo, perl = "perl", clock = systemClock } = seams;
     assert(Number.isInteger(lengthBytes) && lengthBytes >= 0, "create: not a length");
     const image = await createImage({ path, readOnly: false, lengthBytes, exclusive, locking, io, perl, clock });
-    return new FileDriver(options, image, io, true);
+    return new FileDriver(options, image, { io, perl, clock }, true);
   }
 
   get lengthBytes(): number {
     return this.#lengthBytes;
+  }
+
+  get readOnly(): boolean {
+    return this.#readOnly;
   }
 
   /** What keeps others from using the image meanwhile. */
@@ -181,6 +209,20 @@ export class FileDriver implements BlockDriver {
     if (this.#laterChanges === 0) this.#zeroes.add(offsetBytes, lengthBytes);
   }
 
+  /** Makes the range read as zeroes, exactly: docs/reference/corrections.md A4. */
+  discard(offsetBytes: number, lengthBytes: number): void | Promise<void> {
+    let pending: void | Promise<void>;
+    try {
+      pending = this.writeZeroes(offsetBytes, lengthBytes, PLAIN_ZEROES);
+    } catch (error) {
+      this.discards.failed++;
+      throw error;
+    }
+    if (pending !== undefined) return this.#countDiscard(lengthBytes, pending);
+    this.discards.done++;
+    this.discards.bytes += lengthBytes;
+  }
+
   /** Done when all that was acknowledged before is on stable storage, or known to be lost: see `StableStorage`. */
   flush(): void | Promise<void> {
     return this.#storage.flush();
@@ -216,6 +258,38 @@ export class FileDriver implements BlockDriver {
 
   close(): Promise<void> {
     return closeImage(this.path, this.#fd, this.#lock);
+  }
+
+  /** Opens the file again where it is to be written to from now on, or no more. What was written is on stable storage then. */
+  async prepareReopen(settings: NodeSettings): Promise<PreparedReopen | undefined> {
+    const { readOnly, autoReadOnly } = settings;
+    if (readOnly === this.#readOnly) return undefined;
+    if (readOnly) await this.flush();
+    const holder = {
+      path: this.path,
+      image: { fd: this.#fd, readOnly: this.#readOnly, lock: this.#lock },
+      use: (image: OpenedImage) => this.#use(image),
+    };
+    const wish = { readOnly, orReadOnly: autoReadOnly };
+    return prepareImageReopen(holder, wish, { perl: this.#perl, clock: this.#clock });
+  }
+
+  #use({ fd, readOnly, lock }: OpenedImage): void {
+    this.#fd = fd;
+    this.#readOnly = readOnly;
+    this.#lock = lock;
+    this.#storage = new StableStorage({ io: this.#io, fd, path: this.path, clean: readOnly });
+  }
+
+  async #countDiscard(lengthBytes: number, pending: Promise<void>): Promise<void> {
+    try {
+      await pending;
+    } catch (error) {
+      this.discards.failed++;
+      throw error;
+    }
+    this.discards.done++;
+    this.discards.bytes += lengthBytes;
   }
 
   async #readLater(offsetBytes: number, vector: IoVector): Promise<void> {

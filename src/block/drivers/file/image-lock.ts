@@ -19,6 +19,8 @@ export type LockingMode = "auto" | "on" | "off";
 
 export interface ImageLock {
   readonly kind: LockKind;
+  /** Of the kind `lock-file`: that file. */
+  readonly file?: LockFile;
   /** Ends it. QEMU's locks end when the file is closed. */
   release(): Promise<void>;
 }
@@ -29,6 +31,13 @@ const imageLockUnavailable = tracePoint("image_lock_unavailable");
 const NO_LOCK_FILES = ["EACCES", "EPERM", "EROFS", "ENAMETOOLONG", "ENOTSUP"];
 
 const NOTHING_TO_RELEASE = async (): Promise<void> => {};
+
+/** A lock that another open file of ours has on the same image, and that is to be replaced. */
+export interface PreviousLock {
+  readonly fd: number;
+  readonly readOnly: boolean;
+  readonly lock: ImageLock;
+}
 
 /** An open image and how it is going to be used. */
 export interface LockedFile {
@@ -54,11 +63,37 @@ export async function lockImage(
   const outcome = await takeQemuLocks(file.fd, { readOnly: file.readOnly, perl, clock });
   if (outcome.kind === "busy") throw imageBusy(file, outcome.conflict);
   if (outcome.kind === "taken") {
-    await refuseClaimed(file, undefined);
+    await refuseClaimed(file, []);
     return { kind: "qemu", release: NOTHING_TO_RELEASE };
   }
   if (imageLockUnavailable.enabled) imageLockUnavailable.emit({ path: file.path, reason: outcome.reason });
   return claim(file, options.locking, outcome.reason);
+}
+
+/**
+ * Locks an image that an open file of ours has locked already, for another use. The image is locked all the time. If it fails, the
+ * lock that was there stands; if not, there is nothing left to release of it.
+ */
+export async function replaceLock(
+  file: LockedFile,
+  previous: PreviousLock,
+  options: { perl: string; clock: Clock },
+): Promise<ImageLock> {
+  switch (previous.lock.kind) {
+    case "none":
+      return previous.lock;
+    case "qemu": {
+      const outcome = await takeQemuLocks(file.fd, { ...options, readOnly: file.readOnly }, previous);
+      if (outcome.kind === "taken") return keepUnlessClaimed(file, previous, options);
+      if (outcome.kind === "busy") throw imageBusy(file, outcome.conflict);
+      throw new BlockError("EAGAIN", `Could not lock '${file.path}': ${outcome.reason}`);
+    }
+    case "lock-file": {
+      const lock = await claimChecked(file, previous.lock.file!);
+      await previous.lock.release();
+      return lock;
+    }
+  }
 }
 
 async function claim(file: LockedFile, locking: LockingMode, reason: string): Promise<ImageLock> {
@@ -69,21 +104,52 @@ async function claim(file: LockedFile, locking: LockingMode, reason: string): Pr
     if (locking === "on" || !NO_LOCK_FILES.includes(errorCode(error))) {
       throw BlockError.from(error, `Could not lock '${file.path}' (QEMU's locks: ${reason}): lock file`);
     }
-    await refuseClaimed(file, undefined);
+    await refuseClaimed(file, []);
     refuseQemus(file);
     return { kind: "none", release: NOTHING_TO_RELEASE };
   }
+  return checked(file, lock, []);
+}
+
+/** QEMU's locks are the new file's; they go back if somebody has claimed the image in the other way. */
+async function keepUnlessClaimed(
+  file: LockedFile,
+  previous: PreviousLock,
+  options: { perl: string; clock: Clock },
+): Promise<ImageLock> {
   try {
-    await refuseClaimed(file, lock);
+    await refuseClaimed(file, []);
+  } catch (error) {
+    await takeQemuLocks(previous.fd, { ...options, readOnly: previous.readOnly }, file);
+    throw error;
+  }
+  return previous.lock;
+}
+
+/** Claims an image beside a claim of ours. */
+async function claimChecked(file: LockedFile, previous: LockFile): Promise<ImageLock> {
+  let lock: LockFile;
+  try {
+    lock = await claimImage(file.path, file.readOnly ? "reader" : "writer");
+  } catch (error) {
+    throw BlockError.from(error, `Could not lock '${file.path}': lock file`);
+  }
+  return checked(file, lock, [previous]);
+}
+
+/** A claim that has been made is good if nobody else stands in its way. */
+async function checked(file: LockedFile, lock: LockFile, others: readonly LockFile[]): Promise<ImageLock> {
+  try {
+    await refuseClaimed(file, [lock, ...others]);
     refuseQemus(file);
   } catch (error) {
     await lock.release();
     throw error;
   }
-  return { kind: "lock-file", release: () => lock.release() };
+  return { kind: "lock-file", file: lock, release: () => lock.release() };
 }
 
-async function refuseClaimed(file: LockedFile, own: LockFile | undefined): Promise<void> {
+async function refuseClaimed(file: LockedFile, own: readonly LockFile[]): Promise<void> {
   let conflict: Claim | undefined;
   try {
     conflict = await conflictingClaim(file.path, file.readOnly ? "reader" : "writer", own);

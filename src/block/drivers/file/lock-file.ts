@@ -56,13 +56,13 @@ export async function claimImage(imagePath: string, access: Access): Promise<Loc
 }
 
 /**
- * A claim of somebody else that stands in the way of `access`: a writer's, or for a writer anybody's. `own` is the claim
+ * A claim of somebody else that stands in the way of `access`: a writer's, or for a writer anybody's. `own` are the claims
  * made for this access. Claims of processes that are gone are removed.
  */
 export async function conflictingClaim(
   imagePath: string,
   access: Access,
-  own: LockFile | undefined,
+  own: readonly LockFile[],
 ): Promise<Claim | undefined> {
   const real = await realpath(imagePath);
   const prefixes = [`${basename(real)}${INFIX}writer.`];
@@ -70,7 +70,7 @@ export async function conflictingClaim(
   for (const name of await readdir(dirname(real))) {
     if (name.endsWith(".new") || !prefixes.some((prefix) => name.startsWith(prefix))) continue;
     const path = join(dirname(real), name);
-    if (path === own?.path) continue;
+    if (own.some((claim) => claim.path === path)) continue;
     const claim = await readClaim(path);
     if (claim === undefined) continue;
     if (claim.holder === undefined || !isGone(claim.holder)) return claim;

@@ -17,20 +17,28 @@ const TIME_LIMIT_MS = 10_000;
 const KNOWN_ARCHITECTURES = ["x64", "arm64", "ppc64", "riscv64", "loong64", "s390x"];
 
 /**
- * Arguments: the bytes to lock and the bytes that nobody else may have locked. Every lock is a read lock: whoever has a
- * permission, or refuses one to others, shares the byte with those who do the same. `F_OFD_GETLK` is 36, `F_OFD_SETLK` 37.
+ * Arguments: the bytes to lock, the bytes that nobody else may have locked, and the bytes that descriptor 4, another open file of
+ * ours, has locked so far and lets go. Every lock is a read lock: whoever has a permission, or refuses one to others, shares the
+ * byte with those who do the same. So there is no moment at which neither file has the image, and if somebody else is in the way
+ * descriptor 4 has its locks back. `F_OFD_GETLK` is 36, `F_OFD_SETLK` 37.
  */
 const SCRIPT = `
 exit 1 unless length(pack "p", "") == 8;
 open(my $image, "<&=", 3) or exit 1;
 sub flock_at { pack "s s x![q] q q l x![q]", $_[0], 0, $_[1], 1, 0 }
 sub failed { print $!{EAGAIN} || $!{EACCES} ? "busy $_[0]" : "unavailable $!"; exit }
-my ($locks, $checks) = map { [split /,/] } @ARGV;
+my ($locks, $checks, $before) = map { [split /,/] } @ARGV;
+my $previous;
+if (@$before) { open($previous, "<&=", 4) or exit 1 }
 for my $byte (@$locks) { fcntl($image, 37, flock_at(0, $byte)) or failed($byte) }
+for my $byte (@$before) { fcntl($previous, 37, flock_at(2, $byte)) or failed($byte) }
 for my $byte (@$checks) {
   my $lock = flock_at(1, $byte);
   fcntl($image, 36, $lock) or failed($byte);
-  if (unpack("s", $lock) != 2) { print "busy $byte"; exit }
+  next if unpack("s", $lock) == 2;
+  for my $byte (@$before) { fcntl($previous, 37, flock_at(0, $byte)) or failed($byte) }
+  print "busy $byte";
+  exit;
 }
 print "taken";
 `;
@@ -43,26 +51,32 @@ export type QemuLockOutcome =
 
 /**
  * Takes the locks that a QEMU takes for a disk of a machine: as a reader or a writer of the image, with no other writer.
- * They belong to the open file behind `fd` and end with it, also when the process is killed.
+ * They belong to the open file behind `fd` and end with it, also when the process is killed. `previous` is another open file of
+ * ours on the same image, with such locks, which it hands over: if somebody else is in the way it keeps them.
  */
 export async function takeQemuLocks(
   fd: number,
   options: { readOnly: boolean; perl: string; clock: Clock },
+  previous?: { readonly fd: number; readonly readOnly: boolean },
 ): Promise<QemuLockOutcome> {
   if (process.platform !== "linux" || !KNOWN_ARCHITECTURES.includes(process.arch)) {
     return { kind: "unavailable", reason: `not known on ${process.platform} ${process.arch}` };
   }
-  const locks = options.readOnly
-    ? [HAS_CONSISTENT_READ, REFUSES_WRITE]
-    : [HAS_CONSISTENT_READ, HAS_WRITE, REFUSES_WRITE];
+  const locks = locksOf(options.readOnly);
+  const before = previous === undefined ? [] : locksOf(previous.readOnly);
   const checks = options.readOnly
     ? [REFUSES_CONSISTENT_READ, HAS_WRITE]
     : [REFUSES_CONSISTENT_READ, REFUSES_WRITE, HAS_WRITE];
-  const answer = await runPerl(fd, [locks.join(), checks.join()], options);
+  const fds = previous === undefined ? [fd] : [fd, previous.fd];
+  const answer = await runPerl(fds, [locks.join(), checks.join(), before.join()], options);
   if (answer === "taken") return { kind: "taken" };
   const busy = /^busy (\d+)$/.exec(answer);
   if (busy !== null) return { kind: "busy", conflict: conflictText(Number(busy[1])) };
   return { kind: "unavailable", reason: answer };
+}
+
+function locksOf(readOnly: boolean): number[] {
+  return readOnly ? [HAS_CONSISTENT_READ, REFUSES_WRITE] : [HAS_CONSISTENT_READ, HAS_WRITE, REFUSES_WRITE];
 }
 
 /** What QEMU says when somebody has locked `byte`: whoever refuses what we want, or has what we refuse. */
@@ -94,11 +108,11 @@ function isDevice(dev: bigint, major: bigint, minor: bigint): boolean {
   return dev === (low | high);
 }
 
-/** Perl's answer, or why there is none. */
-function runPerl(fd: number, args: string[], options: { perl: string; clock: Clock }): Promise<string> {
+/** Perl's answer, or why there is none. It has `fds` as descriptors from 3 on. */
+function runPerl(fds: readonly number[], args: string[], options: { perl: string; clock: Clock }): Promise<string> {
   return new Promise((resolve) => {
     const child = spawn(options.perl, ["-MErrno", "-e", SCRIPT, ...args], {
-      stdio: ["ignore", "pipe", "ignore", fd],
+      stdio: ["ignore", "pipe", "ignore", ...fds],
       env: { PATH: process.env["PATH"], LC_ALL: "C" },
     });
     const giveUp = options.clock.setTimer(TIME_LIMIT_MS, () => {

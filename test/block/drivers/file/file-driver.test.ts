@@ -270,8 +270,14 @@ describe("FileDriver", () => {
     });
   });
 
-  it("has no discard: Node cannot punch holes", async () => {
-    expect("discard" in (await create())).toBe(false);
+  it("makes exactly the range read as zeroes that is discarded, and counts", async () => {
+    const driver = await create();
+    await driver.write(0, IoVector.of(new Uint8Array(8192).fill(5)));
+    await driver.discard(700, 1000);
+    const bytes = new Uint8Array(8192);
+    await driver.read(0, IoVector.of(bytes));
+    expect(bytes).toEqual(new Uint8Array(8192).fill(5).fill(0, 700, 1700));
+    expect(driver.discards).toEqual({ done: 1, failed: 0, bytes: 1000 });
   });
 
   describe("block status", () => {

@@ -1,0 +1,42 @@
+// Opens raw images from options: docs/reference/monitor.md §6, corrections.md A6.
+
+import { QmpError } from "../../base/errors.ts";
+import { SECTOR_SIZE_BYTES } from "../driver.ts";
+import type { BlockdevOptions, BlockdevReference, DriverOpener, OpenContext } from "../graph-options.ts";
+import type { BlockNode } from "../node.ts";
+import { RawDriver } from "./raw.ts";
+
+/** QMP's options of `raw`. */
+export interface RawNodeOptions extends BlockdevOptions {
+  readonly file: BlockdevReference;
+  readonly offset?: number;
+  readonly size?: number;
+}
+
+export const rawOpener: DriverOpener = {
+  driver: "raw",
+  children: [{ role: "file", required: true }],
+  reopen: { options: ["file", "offset", "size"] },
+  open(context: OpenContext): RawDriver {
+    const { offset = 0, size } = context.options as RawNodeOptions;
+    const file = context.child("file");
+    checkPart(file, offset, size);
+    return new RawDriver({ file, readOnly: false, offsetBytes: offset, sizeBytes: size });
+  },
+};
+
+/** Throws a `QmpError` unless the file holds such a part. */
+function checkPart(file: BlockNode, offset: number, size: number | undefined): void {
+  const { lengthBytes } = file;
+  if (offset > lengthBytes) {
+    throw new QmpError(`Offset (${offset}) cannot be greater than size of the containing file (${lengthBytes})`);
+  }
+  if (size === undefined) return;
+  if (lengthBytes - offset < size) {
+    throw new QmpError(
+      `The sum of offset (${offset}) and size (${size}) has to be smaller or equal to the ` +
+        ` actual size of the containing file (${lengthBytes})`,
+    );
+  }
+  if (size % SECTOR_SIZE_BYTES !== 0) throw new QmpError("Specified size is not multiple of 512");
+}

@@ -1,0 +1,170 @@
+// Opens nodes with their children from options, and closes them with what stands below for their sake alone.
+
+import type { Clock } from "../base/clock.ts";
+import { QmpError } from "../base/errors.ts";
+import type { NodeParent } from "./drain.ts";
+import type { ChildRole } from "./driver.ts";
+import type { FoundNode } from "./graph.ts";
+import type { NodeNames } from "./graph-names.ts";
+import {
+  type BlockdevOptions,
+  type ChildOption,
+  type DriverOpener,
+  isInlineChild,
+  type OpenContext,
+} from "./graph-options.ts";
+import { inheritedBy, NOTHING_INHERITED, settingsOf } from "./graph-settings.ts";
+import { BlockNode } from "./node.ts";
+import type { NodeList } from "./node-list.ts";
+import type { NodeSettings } from "./node-settings.ts";
+
+/** What it needs of the graph. */
+interface Graph {
+  readonly names: NodeNames;
+  readonly nodes: NodeList;
+  lookup(name: string): FoundNode;
+}
+
+/**
+ * The life of nodes. A node gets its name, and with it its place in the list, when its `file` is open; its other children and its
+ * driver are opened after that: so errors come in QEMU's order, and so do listings.
+ */
+export class GraphOpener {
+  readonly #graph: Graph;
+  readonly #drivers: ReadonlyMap<string, DriverOpener>;
+  readonly #clock: Clock;
+  #order = 0;
+
+  constructor(options: { graph: Graph; drivers: ReadonlyMap<string, DriverOpener>; clock: Clock }) {
+    this.#graph = options.graph;
+    this.#drivers = options.drivers;
+    this.#clock = options.clock;
+  }
+
+  opener(driver: string): DriverOpener | undefined {
+    return this.#drivers.get(driver);
+  }
+
+  /** Opens a node. One that is given by name below it is used, one that is given by options is opened. */
+  open(options: BlockdevOptions, ownedByMonitor: boolean): Promise<BlockNode> {
+    return this.#open(options, ownedByMonitor, NOTHING_INHERITED);
+  }
+
+  /** Closes a node that has no users, and releases what stood below. All is closed also if something fails. */
+  async close(node: BlockNode): Promise<void> {
+    this.#graph.nodes.remove(node);
+    const below = node.driver.children.map((child) => child.node);
+    const errors: unknown[] = [];
+    const note = (error: unknown): number => errors.push(error);
+    await flush(node).catch(note);
+    for (const bitmap of [...node.bitmaps]) node.bitmaps.release(bitmap);
+    await node.close().catch(note);
+    this.#graph.names.release(node.name);
+    for (const child of new Set(below)) await this.release(child).catch(note);
+    if (errors.length > 0) throw errors[0];
+  }
+
+  /** Closes a node if nobody uses it and it is nobody's to delete. */
+  async release(node: BlockNode): Promise<void> {
+    const { nodes } = this.#graph;
+    if (node.parentCount > 0 || !nodes.has(node) || nodes.entry(node).ownedByMonitor) return;
+    await this.close(node);
+  }
+
+  /** What a driver is opened with. */
+  context(options: BlockdevOptions, settings: NodeSettings, children: ReadonlyMap<ChildRole, BlockNode>): OpenContext {
+    return {
+      options,
+      settings,
+      clock: this.#clock,
+      child: (role) => children.get(role)!,
+      optionalChild: (role) => children.get(role),
+      lookup: (name) => this.#graph.lookup(name).node,
+    };
+  }
+
+  async #open(options: BlockdevOptions, ownedByMonitor: boolean, inherited: NodeSettings): Promise<BlockNode> {
+    const opener = this.#drivers.get(options.driver);
+    if (opener === undefined) throw new QmpError(`Unknown driver '${options.driver}'`);
+    const settings = settingsOf(options, inherited);
+    const { names, nodes } = this.#graph;
+    const children = new HeldChildren();
+    let name: string | undefined;
+    try {
+      const [file, others] = [opener.children.filter(isFile), opener.children.filter((child) => !isFile(child))];
+      await this.#openChildren(file, options, settings, children);
+      name = names.take(options["node-name"]);
+      const order = this.#order++;
+      await this.#openChildren(others, options, settings, children);
+      const node = await this.#makeNode(name, options, settings, children.nodes);
+      nodes.add({ node, options, ownedByMonitor, order });
+      children.letGo();
+      return node;
+    } catch (error) {
+      if (name !== undefined) names.release(name);
+      for (const child of children.letGo()) await this.release(child);
+      throw error;
+    }
+  }
+
+  async #openChildren(
+    list: readonly ChildOption[],
+    options: BlockdevOptions,
+    settings: NodeSettings,
+    children: HeldChildren,
+  ): Promise<void> {
+    for (const { role, required } of list) {
+      const given = options[role];
+      if (isInlineChild(given)) children.add(role, await this.#open(given, false, inheritedBy(role, settings)));
+      else if (typeof given === "string") children.add(role, this.#graph.lookup(given).node);
+      else if (required) throw new QmpError(`A block device must be specified for "${role}"`);
+    }
+  }
+
+  async #makeNode(
+    name: string,
+    options: BlockdevOptions,
+    settings: NodeSettings,
+    children: ReadonlyMap<ChildRole, BlockNode>,
+  ): Promise<BlockNode> {
+    const driver = await this.#drivers.get(options.driver)!.open(this.context(options, settings, children));
+    const readOnly = settings.readOnly || (settings.autoReadOnly && driver.readOnly);
+    try {
+      return new BlockNode({ name, driver, ...settings, readOnly });
+    } catch (error) {
+      await driver.close();
+      throw error;
+    }
+  }
+}
+
+/** The children of a node that is being opened: until it uses them itself, nobody closes or deletes them. */
+class HeldChildren {
+  readonly nodes = new Map<ChildRole, BlockNode>();
+  readonly #holder: NodeParent = {
+    parentName: "a node that is being opened",
+    beginDrain() {},
+    untilQuiet: () => undefined,
+    endDrain() {},
+  };
+
+  add(role: ChildRole, node: BlockNode): void {
+    if (![...this.nodes.values()].includes(node)) node.attachParent(this.#holder);
+    this.nodes.set(role, node);
+  }
+
+  letGo(): Iterable<BlockNode> {
+    const nodes = new Set(this.nodes.values());
+    for (const node of nodes) node.detachParent(this.#holder);
+    return nodes;
+  }
+}
+
+async function flush(node: BlockNode): Promise<void> {
+  using _drained = await node.drain();
+  if (!node.readOnly) await node.flush();
+}
+
+function isFile(child: ChildOption): boolean {
+  return child.role === "file";
+}

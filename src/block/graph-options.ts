@@ -1,0 +1,93 @@
+// The options of a node, as QMP's blockdev-add takes them: members have QMP's names, and types that its schema has checked.
+
+import type { Clock } from "../base/clock.ts";
+import type { BlockDriver, ChildRole } from "./driver.ts";
+import type { BlockNode } from "./node.ts";
+import type { DetectZeroes, NodeSettings } from "./node-settings.ts";
+
+/** What stands in options: JSON. */
+export type OptionValue =
+  | string
+  | number
+  | boolean
+  | null
+  | readonly OptionValue[]
+  | { readonly [member: string]: OptionValue | undefined };
+
+/** What every driver takes. */
+export interface CommonNodeOptions {
+  /** `raw`, `file`, … */
+  readonly driver: string;
+  readonly "node-name"?: string | undefined;
+  readonly "read-only"?: boolean | undefined;
+  /** Where the image cannot be opened for writing, open it read-only. */
+  readonly "auto-read-only"?: boolean | undefined;
+  /** Mind no locks of others; for read-only images. */
+  readonly "force-share"?: boolean | undefined;
+  readonly discard?: "ignore" | "unmap" | undefined;
+  readonly "detect-zeroes"?: DetectZeroes | undefined;
+  readonly cache?: { readonly direct?: boolean | undefined; readonly "no-flush"?: boolean | undefined } | undefined;
+}
+
+/** All options of a node: the common ones and its driver's. A child is given by name or by options of its own. */
+export interface BlockdevOptions extends CommonNodeOptions {
+  readonly [member: string]: OptionValue | undefined;
+}
+
+/** A node by its name, or the options of one that is opened for the purpose. */
+export type BlockdevReference = string | BlockdevOptions;
+
+/** What image files are made of, as QMP's blockdev-create takes it. */
+export interface BlockdevCreateOptions {
+  readonly driver: string;
+  readonly [member: string]: OptionValue | undefined;
+}
+
+/** A child that a driver takes, by the option of that name. */
+export interface ChildOption {
+  readonly role: ChildRole;
+  /** A driver that can do without gets none where the option is missing or null. */
+  readonly required: boolean;
+}
+
+/** What a driver is opened with. */
+export interface OpenContext {
+  readonly options: BlockdevOptions;
+  /** As the options say it, or for a node that is given within another's options, those of the upper node. */
+  readonly settings: NodeSettings;
+  readonly clock: Clock;
+  /** The node that this option gives; not to be asked for where it is not required and not given. */
+  child(role: ChildRole): BlockNode;
+  /** Undefined where it is not given. */
+  optionalChild(role: ChildRole): BlockNode | undefined;
+  /** Any node of the graph; throws a `QmpError` if there is none of that name. */
+  lookup(name: string): BlockNode;
+}
+
+/**
+ * How drivers of one name are opened. Errors are `QmpError`s and `BlockError`s whose messages are QEMU's; what was opened until
+ * then is closed again.
+ */
+export interface DriverOpener {
+  readonly driver: string;
+  /** In the order in which QEMU opens them. `file` comes before the node has its name, all others after that. */
+  readonly children: readonly ChildOption[];
+  open(context: OpenContext): BlockDriver | Promise<BlockDriver>;
+  /**
+   * What blockdev-reopen may change. Undefined: nothing at all, not even what drivers have in common.
+   */
+  readonly reopen?: ReopenRules;
+  /** Makes an image, for blockdev-create. Undefined where the driver has none to make. */
+  create?(options: BlockdevCreateOptions): Promise<void>;
+}
+
+/** True for the options of a child, as opposed to its name. */
+export function isInlineChild(value: OptionValue | undefined): value is BlockdevOptions {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** What of a driver's options may be different after blockdev-reopen. */
+export interface ReopenRules {
+  /** Options that may change, children among them; the driver is opened anew with them. */
+  readonly options: readonly string[];
+}

@@ -1,0 +1,189 @@
+// blockdev-reopen: other options for nodes that are in use, all of them or none. docs/reference/corrections.md C5.
+
+import { QmpError } from "../base/errors.ts";
+import type { DrainedSection } from "./drain.ts";
+import type { BlockDriver, ChildRole, PreparedReopen } from "./driver.ts";
+import type { BlockGraph } from "./graph.ts";
+import { type BlockdevOptions, type DriverOpener, isInlineChild, type OpenContext } from "./graph-options.ts";
+import { inheritedBy, NOTHING_INHERITED, settingsOf } from "./graph-settings.ts";
+import type { BlockNode } from "./node.ts";
+import type { NodeEntry } from "./node-list.ts";
+import type { NodeSettings } from "./node-settings.ts";
+import { PERM_WRITE, PERM_WRITE_UNCHANGED } from "./permissions.ts";
+import { refuseOtherChild, refuseOtherOptions } from "./reopen-options.ts";
+
+/** What it needs of whoever opens nodes. */
+export interface ReopenServices {
+  readonly graph: BlockGraph;
+  opener(driver: string): DriverOpener | undefined;
+  context(options: BlockdevOptions, settings: NodeSettings, children: ReadonlyMap<ChildRole, BlockNode>): OpenContext;
+}
+
+/** What is to become of one node. */
+interface Change {
+  readonly entry: NodeEntry;
+  readonly opener: DriverOpener;
+  readonly options: BlockdevOptions;
+  settings: NodeSettings;
+  /** Another driver, where options of its own change. */
+  driver: BlockDriver | undefined;
+  /** A change of the driver that it has. */
+  prepared: PreparedReopen | undefined;
+}
+
+/** Drivers that have been replaced, and the nodes that they stood on. */
+interface Replaced {
+  readonly drivers: readonly BlockDriver[];
+  readonly children: readonly BlockNode[];
+}
+
+/** Carries out blockdev-reopen. A `QmpError` or `BlockError` says that nothing has changed. */
+export async function reopenNodes(services: ReopenServices, list: readonly BlockdevOptions[]): Promise<void> {
+  const { graph } = services;
+  const entries = list.map((options) => entryToReopen(graph, options));
+  const changes: Change[] = [];
+  for (const [i, options] of list.entries()) plan(services, changes, entries[i]!, options, NOTHING_INHERITED);
+  const sections: DrainedSection[] = [];
+  try {
+    for (const { entry } of changes) sections.push(await entry.node.drain());
+    const { drivers, children } = await carryOut(services, changes);
+    for (const { prepared } of changes) await prepared?.finish();
+    for (const driver of drivers) await driver.close();
+    for (const node of children) await graph.release(node);
+  } finally {
+    for (const section of sections.reverse()) section[Symbol.dispose]();
+  }
+}
+
+async function carryOut(services: ReopenServices, changes: readonly Change[]): Promise<Replaced> {
+  try {
+    for (const change of changes) await prepare(services, change);
+    return commit(changes);
+  } catch (error) {
+    await giveUp(changes);
+    throw error;
+  }
+}
+
+/** Nothing that was made ready is needed. */
+async function giveUp(changes: readonly Change[]): Promise<void> {
+  for (const { driver, prepared } of changes) {
+    await driver?.close();
+    await prepared?.abort();
+  }
+}
+
+function entryToReopen(graph: BlockGraph, options: BlockdevOptions): NodeEntry {
+  const name = options["node-name"];
+  if (name === undefined) throw new QmpError("node-name not specified");
+  const entry = graph.nodes.get(name);
+  if (entry === undefined) throw new QmpError(`Failed to find node with node-name='${name}'`);
+  return entry;
+}
+
+/** Checks options and notes what they change, for the node and for those that are given within. */
+function plan(
+  services: ReopenServices,
+  changes: Change[],
+  entry: NodeEntry,
+  options: BlockdevOptions,
+  inherited: NodeSettings,
+): void {
+  const { node } = entry;
+  if (options.driver !== entry.options.driver) throw new QmpError("Cannot change the option 'driver'");
+  const opener = services.opener(options.driver)!;
+  if (opener.reopen === undefined)
+    throw new QmpError(`Block format '${options.driver}' used by node '${node.name}' does not support reopening files`);
+  const settings = settingsOf(options, inherited);
+  refuseOtherOptions(node.driver, entry.options, options, opener.reopen.options);
+  changes.push({ entry, opener, options, settings, driver: undefined, prepared: undefined });
+  for (const { role, node: child } of node.driver.children) {
+    const given = options[role];
+    if (!isInlineChild(given)) continue;
+    refuseOtherChild(role, entry.options[role], given, child.name);
+    plan(services, changes, services.graph.nodes.entry(child), given, inheritedBy(role, settings));
+  }
+}
+
+/** Makes ready whatever may fail. */
+async function prepare(services: ReopenServices, change: Change): Promise<void> {
+  const { entry, opener, options, settings } = change;
+  const changed = opener.reopen!.options.some((option) => changes(option, entry, options));
+  if (changed) {
+    const children = childrenAfter(services.graph, change);
+    change.driver = await opener.open(services.context(options, settings, children));
+    entry.node.bitmaps.checkTruncate(change.driver.lengthBytes);
+  }
+  change.prepared = await entry.node.driver.prepareReopen?.(settings);
+  const readOnly = change.prepared?.readOnly;
+  if (settings.autoReadOnly && readOnly === true) change.settings = { ...settings, readOnly };
+}
+
+/** True if an option is not what the node has: a child may be given by name where it was given by options. */
+function changes(option: string, entry: NodeEntry, options: BlockdevOptions): boolean {
+  const child = entry.node.driver.children.find(({ role }) => role === option);
+  if (child === undefined) return entry.options[option] !== options[option];
+  return !isInlineChild(options[option]) && options[option] !== child.node.name;
+}
+
+function childrenAfter(graph: BlockGraph, { entry, options }: Change): Map<ChildRole, BlockNode> {
+  const children = new Map<ChildRole, BlockNode>();
+  for (const { role, node: child } of entry.node.driver.children) {
+    const given = options[role];
+    if (typeof given !== "string" || given === child.name) {
+      children.set(role, child);
+      continue;
+    }
+    const other = graph.find(undefined, given).node;
+    if (standsOn(other, entry.node))
+      throw new QmpError(`Making '${given}' a ${role} child of '${entry.node.name}' would create a cycle`);
+    children.set(role, other);
+  }
+  return children;
+}
+
+function standsOn(node: BlockNode, below: BlockNode): boolean {
+  return node === below || node.driver.children.some(({ node: child }) => standsOn(child, below));
+}
+
+/** Makes all changes and returns what is no longer needed. Throws, and has changed nothing, where users are against it. */
+function commit(list: readonly Change[]): Replaced {
+  const undo: (() => void)[] = [];
+  const drivers: BlockDriver[] = [];
+  const children: BlockNode[] = [];
+  try {
+    for (const { entry, settings } of list) {
+      const { node } = entry;
+      const before = node.settings;
+      undo.push(() => node.applySettings(before));
+      node.applySettings(settings);
+    }
+    for (const { entry, driver } of list) {
+      const { node } = entry;
+      const before = node.driver;
+      if (driver === undefined) continue;
+      node.replaceDriver(driver);
+      undo.push(() => node.replaceDriver(before));
+      drivers.push(before);
+      children.push(...before.children.map((child) => child.node));
+    }
+    for (const { entry } of list) refuseWriters(entry.node);
+    for (const { entry } of list) entry.node.refreshPermissions();
+  } catch (error) {
+    for (const takeBack of undo.reverse()) takeBack();
+    throw error;
+  }
+  for (const { entry, options, prepared } of list) {
+    prepared?.commit();
+    entry.options = options;
+    entry.node.childResized();
+  }
+  return { drivers, children };
+}
+
+/** A node that becomes read-only must have no users that write. */
+function refuseWriters(node: BlockNode): void {
+  const { needs } = node.combinedPermissions();
+  if ((needs & (PERM_WRITE | PERM_WRITE_UNCHANGED)) === 0) return;
+  if (node.readOnly) throw new QmpError(`Read-only block node '${node.name}' cannot support read-write users`);
+}
