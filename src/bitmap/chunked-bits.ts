@@ -16,8 +16,7 @@ FULL_CHUNK.set(0, LAST_BIT);
 
 /**
  * Bits 0 to `length - 1`, addressed by the index of their chunk and their number in it. Both are 32-bit integers, and that
- * is why: a position as one number would be boxed by the engine at each call that it does not inline, which tripled the
- * time of a search and left garbage.
+ * is why: the engine allocates a box for a larger number at each call that it does not inline.
  *
  * Memory: 8 bytes for each chunk of 2^20 bits (16 MiB for 2^41 bits), and 132 KiB for each chunk that had one of its bits
  * changed alone. Chunks that are all 0 or all 1 are shared and copied before the first change; a range operation over a
