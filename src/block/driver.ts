@@ -1,6 +1,7 @@
 // What a node asks of the driver below it: the contract that every format, protocol and test driver keeps.
 
 import type { IoVector } from "../base/io-vector.ts";
+import type { DebugPoints } from "./debug-points.ts";
 import type { BlockNode } from "./node.ts";
 import type { NodeSettings } from "./node-settings.ts";
 import type { Permissions } from "./permissions.ts";
@@ -96,6 +97,8 @@ export interface BlockDriver {
    * request wait. Undefined in all others, so that nobody need tell them.
    */
   debugEvent?(event: string): void | Promise<void>;
+  /** Of such a driver: where a monitor makes requests stop and go on. */
+  readonly debugPoints?: DebugPoints;
   /**
    * The node is about to have other settings: makes ready what they mean for the image, such as a file that can be written to.
    * In a drained section of the node. Undefined, as a method or a result, where they mean nothing.

@@ -24,26 +24,15 @@ export function refuseOtherOptions(
 ): void {
   if (after.driver !== before.driver) throw new QmpError("Cannot change the option 'driver'");
   const free = [...COMMON, ...changeable];
-  for (const option of Object.keys(after)) {
-    if (free.includes(option) || after[option] === undefined) continue;
-    refuseOther(option, before[option], after[option], driver);
+  for (const { role, node } of driver.children) {
+    if (!free.includes(role)) refuseOtherChild(role, before[role], after[role], node.name);
+    free.push(role);
   }
-  for (const option of Object.keys(before)) {
-    if (free.includes(option) || before[option] === undefined || after[option] !== undefined) continue;
-    throw new QmpError(`Option '${option}' cannot be reset to its default value`);
-  }
-}
-
-function refuseOther(
-  option: string,
-  before: OptionValue | undefined,
-  after: OptionValue | undefined,
-  driver: BlockDriver,
-): void {
-  const child = driver.children.find(({ role }) => role === option);
-  if (child !== undefined) return refuseOtherChild(option, before, after, child.node.name);
-  const path = firstDifference(option, before, after);
-  if (path !== undefined) throw new QmpError(`Cannot change the option '${path}'`);
+  const [old, now] = [flatten(before, free), flatten(after, free)];
+  for (const [path, value] of now)
+    if (old.get(path) !== value) throw new QmpError(`Cannot change the option '${path}'`);
+  for (const path of old.keys())
+    if (!now.has(path)) throw new QmpError(`Option '${path}' cannot be reset to its default value`);
 }
 
 /** A child may be given by its name; by options only if it was before, and then it is reopened with them. */
@@ -58,18 +47,14 @@ export function refuseOtherChild(
   } else if (after !== name) throw new QmpError(`Cannot change the option '${option}'`);
 }
 
-/** `inject-error.0.event`, say; undefined if the values are the same. */
-function firstDifference(
-  path: string,
-  before: OptionValue | undefined,
-  after: OptionValue | undefined,
-): string | undefined {
-  if (typeof after !== "object" || after === null) return after === before ? undefined : path;
-  const old = typeof before === "object" && before !== null ? (before as Readonly<Record<string, OptionValue>>) : {};
-  const now = after as Readonly<Record<string, OptionValue>>;
-  for (const key of new Set([...Object.keys(now), ...Object.keys(old)])) {
-    const difference = firstDifference(`${path}.${key}`, old[key], now[key]);
-    if (difference !== undefined) return difference;
-  }
-  return undefined;
+/** Plain values by their paths, such as `inject-error.0.event`. */
+function flatten(options: BlockdevOptions, without: readonly string[]): Map<string, OptionValue> {
+  const values = new Map<string, OptionValue>();
+  const visit = (path: string, value: OptionValue | undefined): void => {
+    if (value === undefined) return;
+    if (typeof value !== "object" || value === null) values.set(path, value);
+    else for (const [key, member] of Object.entries(value)) visit(`${path}.${key}`, member);
+  };
+  for (const [option, value] of Object.entries(options)) if (!without.includes(option)) visit(option, value);
+  return values;
 }
