@@ -37,7 +37,7 @@ export function checkBackup(options: BackupOptions): CheckedBackup {
 /** Rows 18 and 19, as far as they come before the filter. */
 export function checkBackupLength({ source, target, minClusterSizeBytes = 0 }: BackupOptions): void {
   if (source.lengthBytes !== target.lengthBytes) throw new QmpError("Source and target image have different sizes");
-  if (minClusterSizeBytes > Number(MAX_INT64) - 1)
+  if (minClusterSizeBytes >= 2 ** 63)
     throw new QmpError(`min-cluster-size too large: ${BigInt(minClusterSizeBytes)} > ${MAX_INT64}`);
 }
 

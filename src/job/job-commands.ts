@@ -11,10 +11,10 @@ export function findJob(jobs: JobList, id: string): Job {
   return job;
 }
 
-/** For the `block-job-` commands: the job of that id, or a `QmpError`. All jobs are block jobs. */
+/** For the `block-job-` commands: the block job of that id, or a `QmpError`. */
 export function findBlockJob(jobs: JobList, id: string): Job {
   const job = jobs.get(id);
-  if (job === undefined) throw new QmpError(`Block job '${id}' not found`, "DeviceNotActive");
+  if (job?.isBlockJob !== true) throw new QmpError(`Block job '${id}' not found`, "DeviceNotActive");
   return job;
 }
 

@@ -18,6 +18,10 @@ export interface JobProgress {
 export interface JobDriver {
   /** As in QMP: `backup`. */
   readonly jobType: string;
+  /** False for a job that the block-job- commands and events are not about. */
+  readonly isBlockJob?: boolean;
+  /** Why it has failed, where there is more to say than the error's number does. */
+  readonly failureText?: string | undefined;
   readonly progress: JobProgress;
   /** It works, but only waits just now: for a limit of its speed, or to be cancelled. */
   readonly idle?: boolean;

@@ -114,6 +114,11 @@ export class Job {
     return this.#driver.jobType;
   }
 
+  /** The block-job- commands and events are about it. */
+  get isBlockJob(): boolean {
+    return this.#driver.isBlockJob ?? true;
+  }
+
   get status(): JobStatus {
     return this.#status;
   }
@@ -144,7 +149,7 @@ export class Job {
 
   query(): JobInfo {
     const { id, type, status, progress, speed, autoFinalize, autoDismiss } = this;
-    const error = this.#failure === undefined ? undefined : strerror(this.#failure.errno);
+    const error = this.#failure === undefined ? undefined : (this.#driver.failureText ?? strerror(this.#failure.errno));
     const busy = this.#busy && this.#driver.idle !== true;
     const paused = this.#holds > 0;
     const ready = status === "ready" || status === "standby";
@@ -354,7 +359,7 @@ export class Job {
   #conclude(outcome: JobOutcome): void {
     this.#driver.clean();
     this.#outcome = outcome;
-    if (this.#started) this.#emitEnd(outcome);
+    if (this.#started && this.isBlockJob) this.#emitEnd(outcome);
     this.#setStatus("concluded");
     const waiters = this.#outcomeWaiters;
     this.#outcomeWaiters = [];
