@@ -39,8 +39,11 @@ export interface ByteStream {
    * the bytes are accepted all the same. Nothing is sent once the stream is half closed or closed.
    */
   write(bytes: Uint8Array): boolean;
-  /** Writes no more. What was written still arrives, and what the peer sends from now on is dropped. */
-  end(): void;
+  /**
+   * Writes no more. What was written still arrives, and what the peer sends from now on is dropped. Resolves when the system has
+   * taken what was written, or the stream is closed. Never rejects.
+   */
+  end(): Promise<void>;
   /** Closes at once. What the system has not taken is lost. */
   close(): void;
 }

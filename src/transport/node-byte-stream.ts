@@ -21,6 +21,7 @@ export class NodeByteStream implements ByteStream {
   readonly #writable: Writable;
   readonly #ignoreEnd: boolean;
   #settleClosed: () => void = () => {};
+  #finished: Promise<void> = Promise.resolve();
   #listener: ByteStreamListener | undefined;
   #error: BlockError | undefined;
   #paused = false;
@@ -81,13 +82,16 @@ export class NodeByteStream implements ByteStream {
     return this.#writable.write(bytes);
   }
 
-  end(): void {
-    if (this.#ended || this.#isClosed) return;
+  end(): Promise<void> {
+    if (this.#ended || this.#isClosed) return this.#finished;
     this.#ended = true;
+    const written = new Promise<void>((resolve) => this.#writable.once("finish", resolve));
+    this.#finished = Promise.race([written, this.closed]);
     this.#writable.end();
     // A peer's end is only noticed behind what it has sent: read on, and drop it.
     if (this.#listener === undefined) this.#readable.on("data", () => {});
     this.#readable.resume();
+    return this.#finished;
   }
 
   close(): void {

@@ -20,7 +20,7 @@ class Peers {
   #waiting: (() => void)[] = [];
 
   readonly serve = (stream: ByteStream): void => {
-    const listener = new RecordingListener(() => stream.end());
+    const listener = new RecordingListener(() => void stream.end());
     stream.attach(listener);
     stream.write(new TextEncoder().encode(`hello ${this.served.length}\n`));
     this.served.push({ stream, listener });

@@ -75,7 +75,7 @@ describe("NodeByteStream", () => {
     await listener.until(() => listener.ends === 1);
     expect(listener.text).toBe("last words");
     stream.write(bytes("answer"));
-    stream.end();
+    await stream.end();
     stream.write(bytes("too late"));
     expect(await peer.untilEnd()).toBe("answer");
     await stream.closed;
@@ -86,7 +86,7 @@ describe("NodeByteStream", () => {
     const { stream, peer } = await connected();
     const listener = new RecordingListener();
     stream.attach(listener);
-    stream.end();
+    await stream.end();
     await peer.untilEnd();
     peer.send("nobody hears");
     peer.socket.end();
@@ -102,7 +102,7 @@ describe("NodeByteStream", () => {
     expect(listener.closes).toEqual([undefined]);
     stream.close();
     expect(stream.write(bytes("x"))).toBe(true);
-    stream.end();
+    await stream.end();
     await stream.closed;
     await peer.untilEnd();
     expect(listener.closes.length).toBe(1);
