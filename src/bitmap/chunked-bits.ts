@@ -44,14 +44,12 @@ export class ChunkedBits {
   /** Sets bit number `bit` of chunk `index`. */
   setBit(index: number, bit: number): void {
     const chunk = this.chunks[index]!;
-    if (chunk === FULL_CHUNK) return;
     this.#count += (chunk === EMPTY_CHUNK ? this.#own(index) : chunk).setBit(bit);
   }
 
   /** Clears bit number `bit` of chunk `index`. */
   resetBit(index: number, bit: number): void {
     const chunk = this.chunks[index]!;
-    if (chunk === EMPTY_CHUNK) return;
     this.#count -= (chunk === FULL_CHUNK ? this.#own(index) : chunk).resetBit(bit);
   }
 

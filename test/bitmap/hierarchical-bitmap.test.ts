@@ -141,6 +141,15 @@ describe("HierarchicalBitmap.reset", () => {
     expect(dirtyAreas(bitmap)).toEqual([[0, 8192]]);
   });
 
+  it("knows groups that are larger than 32 bits can tell", () => {
+    const bitmap = new HierarchicalBitmap(2 ** 40, 2 ** 33);
+    bitmap.set(0, 2 ** 40);
+    expect(() => bitmap.reset(2 ** 32, 2 ** 33)).toThrow("reset: a part of a group");
+    expect(() => bitmap.reset(0, 2 ** 32)).toThrow("reset: a part of a group");
+    bitmap.reset(2 ** 33, 2 ** 33);
+    expect(bitmap.countBytes).toBe(2 ** 40 - 2 ** 33);
+  });
+
   it("of everything leaves nothing", () => {
     const bitmap = new HierarchicalBitmap(MIB + 1, 512);
     bitmap.set(0, MIB + 1);
@@ -266,14 +275,16 @@ describe("HierarchicalBitmap.areas", () => {
   });
 
   it("ends with the last group of a bitmap that was truncated on the way", () => {
-    const bitmap = new HierarchicalBitmap(2 ** 40, 65536);
-    bitmap.set(0, 65536);
-    bitmap.set(131072, 2 ** 40 - 131072);
-    const areas = bitmap.areas();
-    expect(areas.next()).toBe(true);
-    bitmap.truncate(5 * 65536 - 1);
-    expect([areas.next(), areas.offset, areas.length]).toEqual([true, 131072, 3 * 65536]);
-    expect(areas.next()).toBe(false);
+    for (const groups of [5, 64]) {
+      const bitmap = new HierarchicalBitmap(2 ** 40, 65536);
+      bitmap.set(0, 65536);
+      bitmap.set(131072, 2 ** 40 - 131072);
+      const areas = bitmap.areas();
+      expect(areas.next()).toBe(true);
+      bitmap.truncate(groups * 65536 - 1);
+      expect([areas.next(), areas.offset, areas.length]).toEqual([true, 131072, (groups - 2) * 65536]);
+      expect(areas.next()).toBe(false);
+    }
   });
 });
 
@@ -452,6 +463,48 @@ describe("HierarchicalBitmap.truncate", () => {
     expect([bitmap.countBytes, bitmap.nextDirty(0)]).toEqual([0, -1]);
     expect(() => bitmap.truncate(2 ** 51)).toThrow("bitmap of more than 2^53 bytes or 2^41 bits");
     expect(bitmap.sizeBytes).toBe(MIB);
+  });
+});
+
+describe("HierarchicalBitmap of more than one chunk of 2^20 bits", () => {
+  const CHUNK_BYTES = 2 ** 20 * 512;
+
+  it("changes a range that begins and ends with bits of the same number in two chunks", () => {
+    const bitmap = new HierarchicalBitmap(3 * CHUNK_BYTES, 512);
+    bitmap.set(1536, CHUNK_BYTES + 512);
+    expect(bitmap.countBytes).toBe(CHUNK_BYTES + 512);
+    bitmap.reset(1536, CHUNK_BYTES + 512);
+    expect([bitmap.countBytes, bitmap.nextDirty(0)]).toEqual([0, -1]);
+  });
+
+  it("finds a clean group at the end of a chunk on the way to the begin of the next", () => {
+    const bitmap = new HierarchicalBitmap(2 * CHUNK_BYTES, 512);
+    bitmap.set(0, CHUNK_BYTES - 512);
+    bitmap.set(CHUNK_BYTES, 512);
+    expect(bitmap.nextZero(0, CHUNK_BYTES + 512)).toBe(CHUNK_BYTES - 512);
+    expect(dirtyAreas(bitmap)).toEqual([
+      [0, CHUNK_BYTES - 512],
+      [CHUNK_BYTES, 512],
+    ]);
+    const areas = bitmap.areas(0, CHUNK_BYTES + 512);
+    expect([areas.next(), areas.length, areas.next(), areas.offset]).toEqual([
+      true,
+      CHUNK_BYTES - 512,
+      true,
+      CHUNK_BYTES,
+    ]);
+  });
+
+  it("joins an area across chunks, up to a limit in the second", () => {
+    const bitmap = new HierarchicalBitmap(3 * CHUNK_BYTES, 512);
+    bitmap.set(CHUNK_BYTES - 1024, CHUNK_BYTES + 2048);
+    expect(dirtyAreas(bitmap)).toEqual([[CHUNK_BYTES - 1024, CHUNK_BYTES + 2048]]);
+    expect(bitmap.nextZero(CHUNK_BYTES - 1024, 2048)).toBe(-1);
+    expect(bitmap.nextZero(CHUNK_BYTES - 1024)).toBe(2 * CHUNK_BYTES + 1024);
+    expect(dirtyAreas(bitmap, CHUNK_BYTES)).toEqual([
+      [CHUNK_BYTES - 1024, CHUNK_BYTES],
+      [2 * CHUNK_BYTES - 1024, 2048],
+    ]);
   });
 });
 
