@@ -19,7 +19,7 @@ export interface InjectErrorOptions {
   readonly once?: boolean;
   /** The error is there before the call of the driver returns. */
   readonly immediately?: boolean;
-  /** All kinds of requests by default. */
+  /** All kinds of requests by default, but not block status. */
   readonly iotype?: BlkdebugIoType;
 }
 
@@ -83,7 +83,8 @@ export class BlkdebugRules {
 }
 
 function concerns(rule: InjectErrorOptions, kind: BlkdebugIoType, offset: number, length: number): boolean {
-  if (rule.iotype !== undefined && rule.iotype !== kind) return false;
+  // A rule without a type is for requests, and asking what a range holds is none (corrections.md E; golden rnd-1040).
+  if (rule.iotype === undefined ? kind === "block-status" : rule.iotype !== kind) return false;
   const { sector = -1 } = rule;
   if (sector === -1) return true;
   const at = sector * SECTOR_BYTES;

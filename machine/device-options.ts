@@ -1,0 +1,111 @@
+// The properties of `-device virtio-blk-device`: docs/reference/monitor.md §6.
+
+import { QmpError } from "../src/base/errors.ts";
+import type { ErrorPolicy } from "../src/block/io-errors.ts";
+import { type Options, parseOptionString, parseSize, parseSwitch } from "./option-string.ts";
+
+export interface VirtioBlkDeviceOptions {
+  readonly id: string | undefined;
+  /** The id of a drive or the name of a node. */
+  readonly drive: string;
+  readonly serial: string;
+  /** Whether the disk has a volatile write cache at first; undefined: as the drive says. */
+  readonly writeCache: boolean | undefined;
+  readonly shareRw: boolean;
+  readonly queueSize: number;
+  readonly rerror: ErrorPolicy;
+  readonly werror: ErrorPolicy;
+  readonly logicalBlockSizeBytes: number;
+  readonly physicalBlockSizeBytes: number;
+}
+
+const DRIVER = "virtio-blk-device";
+const DEFAULT_QUEUE_SIZE = 256;
+const MAX_QUEUE_SIZE = 1024;
+const SECTOR_BYTES = 512;
+const MAX_BLOCK_BYTES = 2 ** 21;
+
+/** What can only be had as it is, and is taken when it is asked for like that. */
+const FIXED: Readonly<Record<string, readonly string[]>> = {
+  "num-queues": ["1"],
+  packed: ["off"],
+  discard: ["off"],
+  "write-zeroes": ["off"],
+  event_idx: ["on"],
+  indirect_desc: ["on"],
+  "config-wce": ["on"],
+};
+
+const KEYS = [
+  "driver",
+  "id",
+  "drive",
+  "serial",
+  "write-cache",
+  "share-rw",
+  "queue-size",
+  "rerror",
+  "werror",
+  "logical_block_size",
+  "physical_block_size",
+  "bus",
+];
+
+const POLICIES: readonly ErrorPolicy[] = ["auto", "report", "ignore", "stop", "enospc"];
+
+/** Reads the option string, whose first part may be the driver's name alone. A `QmpError` has QEMU's text where it has the case. */
+export function parseDeviceOptions(text: string): VirtioBlkDeviceOptions {
+  const options = parseOptionString(/^[^=,]+(,|$)/.test(text) ? `driver=${text}` : text);
+  const driver = options.get("driver") ?? "";
+  if (driver !== DRIVER) throw new QmpError(`'${driver}' is not a valid device model name`);
+  for (const [key, value] of options) checkProperty(key, value);
+  const drive = options.get("drive");
+  if (drive === undefined) throw new QmpError("drive property not set");
+  const queueSize = Number(options.get("queue-size") ?? DEFAULT_QUEUE_SIZE);
+  if (!(queueSize >= 1 && queueSize <= MAX_QUEUE_SIZE && Number.isInteger(Math.log2(queueSize)))) {
+    const given = options.get("queue-size") ?? "";
+    throw new QmpError(`invalid queue-size property (${given}), must be a power of 2 (max ${MAX_QUEUE_SIZE})`);
+  }
+  const writeCache = options.get("write-cache") ?? "auto";
+  const logicalBlockSizeBytes = blockSize(options, "logical_block_size");
+  const physicalBlockSizeBytes = blockSize(options, "physical_block_size");
+  if (logicalBlockSizeBytes > physicalBlockSizeBytes && options.has("physical_block_size")) {
+    throw new QmpError("logical_block_size > physical_block_size not supported");
+  }
+  return {
+    id: options.get("id"),
+    drive,
+    serial: options.get("serial") ?? "",
+    writeCache: writeCache === "auto" ? undefined : parseSwitch("write-cache", writeCache),
+    shareRw: parseSwitch("share-rw", options.get("share-rw") ?? "off"),
+    queueSize,
+    rerror: policy(options, "rerror"),
+    werror: policy(options, "werror"),
+    logicalBlockSizeBytes,
+    physicalBlockSizeBytes: Math.max(logicalBlockSizeBytes, physicalBlockSizeBytes),
+  };
+}
+
+function checkProperty(key: string, value: string): void {
+  const allowed = FIXED[key];
+  if (allowed !== undefined && !allowed.includes(value)) {
+    throw new QmpError(`Property '${DRIVER}.${key}' takes ${allowed.join(" or ")} only on this machine`);
+  }
+  if (allowed === undefined && !KEYS.includes(key)) throw new QmpError(`Property '${DRIVER}.${key}' not found`);
+}
+
+function policy(options: Options, key: "rerror" | "werror"): ErrorPolicy {
+  const value = options.get(key) ?? "auto";
+  const found = POLICIES.find((candidate) => candidate === value);
+  if (found === undefined) throw new QmpError(`Parameter '${key}' does not accept value '${value}'`);
+  return found;
+}
+
+function blockSize(options: Options, key: string): number {
+  const value = options.get(key);
+  const bytes = value === undefined ? SECTOR_BYTES : parseSize(key, value);
+  if (bytes >= SECTOR_BYTES && bytes <= MAX_BLOCK_BYTES && Number.isInteger(Math.log2(bytes))) return bytes;
+  throw new QmpError(
+    `Property .${key} doesn't take value ${bytes} (minimum: ${SECTOR_BYTES}, maximum: ${MAX_BLOCK_BYTES})`,
+  );
+}

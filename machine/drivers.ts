@@ -1,0 +1,11 @@
+// The drivers that a machine's nodes may have.
+
+import { fileOpener } from "../src/block/drivers/file/file-opener.ts";
+import { memoryOpener, nullOpener } from "../src/block/drivers/memory-openers.ts";
+import { rawOpener } from "../src/block/drivers/raw-opener.ts";
+import { blkdebugOpener } from "../src/block/filters/blkdebug-opener.ts";
+import type { DriverOpener } from "../src/block/graph-options.ts";
+
+export function allDrivers(): DriverOpener[] {
+  return [rawOpener, fileOpener(), memoryOpener, nullOpener, blkdebugOpener];
+}

@@ -1,0 +1,40 @@
+// Commands on the machine as a whole: docs/reference/monitor.md §2, §3.
+
+import { type Command, defineCommand } from "../src/qmp/command.ts";
+import { bool, enumeration, object } from "../src/qmp/schema/types.ts";
+import type { SystemMachine } from "./system-machine.ts";
+
+const statusInfo = object({
+  running: bool,
+  status: enumeration(
+    "running",
+    "paused",
+    "prelaunch",
+    "io-error",
+    "inmigrate",
+    "finish-migrate",
+    "postmigrate",
+    "shutdown",
+  ),
+});
+
+/** `quit` is called once `quit` has been answered. */
+export function machineCommands(machine: SystemMachine, quit: () => void): Command[] {
+  return [
+    defineCommand({ name: "stop", run: () => machine.stop() }),
+    defineCommand({ name: "cont", run: () => machine.cont() }),
+    defineCommand({ name: "system_reset", run: () => machine.reset() }),
+    defineCommand({
+      name: "quit",
+      async run() {
+        await machine.shutDown("host-qmp-quit");
+        quit();
+      },
+    }),
+    defineCommand({
+      name: "query-status",
+      returns: statusInfo,
+      run: () => ({ running: machine.runState.running, status: machine.runState.state }),
+    }),
+  ];
+}

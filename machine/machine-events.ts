@@ -1,0 +1,76 @@
+// Events of the machine and its devices: docs/reference/monitor.md §3, §4.
+
+import { defineEvent, type EventQueue } from "../src/qmp/events.ts";
+import { bool, enumeration, object, optional, str, uint64 } from "../src/qmp/schema/types.ts";
+
+/** Who made the machine reset or end. */
+export type Cause = "host-qmp-quit" | "host-qmp-system-reset" | "host-signal";
+
+/** A failed request of a device, as BLOCK_IO_ERROR tells it. */
+export interface IoErrorData {
+  readonly "qom-path": string;
+  readonly device: string;
+  readonly "node-name": string;
+  readonly operation: "read" | "write";
+  readonly action: "ignore" | "report" | "stop";
+  /** Only for a device that can stop. */
+  readonly nospace?: boolean;
+  readonly reason: string;
+}
+
+const cause = object({ guest: bool, reason: enumeration("host-qmp-quit", "host-qmp-system-reset", "host-signal") });
+
+const STOP = defineEvent("STOP");
+const RESUME = defineEvent("RESUME");
+const RESET = defineEvent("RESET", cause);
+const SHUTDOWN = defineEvent("SHUTDOWN", cause);
+const BLOCK_IO_ERROR = defineEvent(
+  "BLOCK_IO_ERROR",
+  object({
+    "qom-path": str,
+    device: str,
+    "node-name": optional(str),
+    operation: enumeration("read", "write"),
+    action: enumeration("ignore", "report", "stop"),
+    nospace: optional(bool),
+    reason: str,
+  }),
+);
+const BLOCK_WRITE_THRESHOLD = defineEvent(
+  "BLOCK_WRITE_THRESHOLD",
+  object({ "node-name": str, "amount-exceeded": uint64, "write-threshold": uint64 }),
+);
+
+/** Tells the monitor's clients what happens to one machine. */
+export class MachineEvents {
+  readonly #queue: EventQueue;
+
+  constructor(queue: EventQueue) {
+    this.#queue = queue;
+    queue.declare(STOP, RESUME, RESET, SHUTDOWN, BLOCK_IO_ERROR, BLOCK_WRITE_THRESHOLD);
+  }
+
+  runs(running: boolean): void {
+    this.#queue.emit(running ? RESUME : STOP);
+  }
+
+  reset(reason: Cause): void {
+    this.#queue.emit(RESET, { guest: false, reason });
+  }
+
+  shutDown(reason: Cause): void {
+    this.#queue.emit(SHUTDOWN, { guest: false, reason });
+  }
+
+  ioError(data: IoErrorData): void {
+    this.#queue.emit(BLOCK_IO_ERROR, data);
+  }
+
+  writeThreshold(nodeName: string, thresholdBytes: number, exceededBytes: number): void {
+    this.#queue.emit(BLOCK_WRITE_THRESHOLD, {
+      "node-name": nodeName,
+      "amount-exceeded": exceededBytes,
+      "write-threshold": thresholdBytes,
+    });
+  }
+}

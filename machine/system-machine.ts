@@ -1,0 +1,115 @@
+// A machine that a monitor runs: block graph, jobs, devices and run state, and the events that they cause. docs/reference/monitor.md §3, §4.
+
+import { type Clock, systemClock } from "../src/base/clock.ts";
+import { strerror } from "../src/base/errors.ts";
+import { RunState } from "../src/base/run-state.ts";
+import { BlockGraph } from "../src/block/graph.ts";
+import type { IoErrorReport } from "../src/block/io-errors.ts";
+import { JobList } from "../src/job/job-list.ts";
+import { Bus } from "../src/memory/bus.ts";
+import { GuestMemory } from "../src/memory/guest-memory.ts";
+import { reportJobs } from "../src/qmp/commands/job.ts";
+import type { EventQueue } from "../src/qmp/events.ts";
+import type { VirtioBlkDeviceOptions } from "./device-options.ts";
+import { allDrivers } from "./drivers.ts";
+import { MachineEvents } from "./machine-events.ts";
+import { type SlotDevice, VirtioSlots } from "./virtio-slots.ts";
+
+const RAM_BASE = 0x4000_0000;
+
+export interface SystemMachineOptions {
+  readonly ramBytes: number;
+  /** Does not run until it is told to. */
+  readonly stopped: boolean;
+  readonly events: EventQueue;
+  readonly clock?: Clock;
+}
+
+/**
+ * What is common to all monitors of one machine. It begins empty: nodes, drives and devices are added, and taken apart in the
+ * opposite order by `close`.
+ */
+export class SystemMachine {
+  readonly graph: BlockGraph;
+  readonly jobs: JobList;
+  readonly runState: RunState;
+  readonly memory: GuestMemory;
+  readonly bus: Bus;
+  readonly slots: VirtioSlots;
+  readonly clock: Clock;
+  readonly #events: MachineEvents;
+  #shutDown = false;
+
+  constructor(options: SystemMachineOptions) {
+    const { ramBytes, stopped, events, clock = systemClock } = options;
+    this.clock = clock;
+    this.#events = new MachineEvents(events);
+    this.graph = new BlockGraph({ drivers: allDrivers(), clock });
+    this.jobs = new JobList(this.graph.names);
+    this.runState = new RunState(stopped ? "prelaunch" : "running");
+    this.memory = new GuestMemory({ baseAddress: RAM_BASE, sizeBytes: ramBytes });
+    this.bus = new Bus({ memory: this.memory, unmapped: "zeroes" });
+    this.slots = new VirtioSlots({ memory: this.memory, bus: this.bus, graph: this.graph, clock });
+    reportJobs(this.jobs, events);
+    this.runState.onChange((running) => this.#events.runs(running));
+    this.graph.onWriteThreshold(({ name }, threshold, exceeded) =>
+      this.#events.writeThreshold(name, threshold, exceeded),
+    );
+  }
+
+  async addDevice(options: VirtioBlkDeviceOptions): Promise<void> {
+    const device = await this.slots.plugIn(options);
+    device.backend.errors.onError((report) => this.#onIoError(device, report));
+  }
+
+  /** Stops the guest; jobs go on. */
+  async stop(): Promise<void> {
+    this.runState.stop("paused");
+    using _drained = await this.graph.drainAll();
+  }
+
+  /** The guest goes on; requests that an error has held back are sent again. */
+  cont(): void {
+    if (this.runState.running) return;
+    for (const { backend } of this.slots.devices) if (backend.name !== "") backend.errors.status = "ok";
+    this.runState.resume();
+    for (const { backend } of this.slots.devices) backend.errors.retry();
+  }
+
+  /** As if the reset button was pressed. */
+  reset(): void {
+    this.slots.reset();
+    if (this.runState.state === "io-error") this.runState.restate("prelaunch");
+    this.#events.reset("host-qmp-system-reset");
+  }
+
+  /** Says that it ends, once, and ends all jobs. */
+  async shutDown(reason: "host-qmp-quit" | "host-signal"): Promise<void> {
+    if (this.#shutDown) return;
+    this.#shutDown = true;
+    this.#events.shutDown(reason);
+    await this.jobs.cancelAll();
+  }
+
+  /** Gives everything back: devices, drives, nodes. After `shutDown`. */
+  async close(): Promise<void> {
+    await this.jobs.cancelAll();
+    await this.slots.unplugAll();
+    for (const backend of this.graph.backends) await this.graph.removeBackend(backend);
+    await this.graph.close();
+  }
+
+  #onIoError(device: SlotDevice, { operation, action, error }: IoErrorReport): void {
+    const { backend } = device;
+    this.#events.ioError({
+      device: backend.name,
+      "node-name": backend.root?.name ?? "",
+      "qom-path": device.id === undefined ? device.path : `/machine/peripheral/${device.id}`,
+      operation,
+      action,
+      ...(backend.errors.statusEnabled ? { nospace: error.errno === "ENOSPC" } : {}),
+      reason: strerror(error.errno),
+    });
+    if (action === "stop") this.runState.stop("io-error");
+  }
+}

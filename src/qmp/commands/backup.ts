@@ -1,0 +1,104 @@
+// Starting backups: docs/reference/backup.md §2.
+
+import type { Clock } from "../../base/clock.ts";
+import { QmpError } from "../../base/errors.ts";
+import type { OnCbwError } from "../../block/block-copy-notifier.ts";
+import type { BlockGraph } from "../../block/graph.ts";
+import { BackupAction } from "../../job/backup-action.ts";
+import type { BackupOptions, BackupSync, BitmapMode } from "../../job/backup-options.ts";
+import type { ErrorPolicy } from "../../job/error-policy.ts";
+import type { JobList } from "../../job/job-list.ts";
+import { bool, enumeration, type Int64, int, type ObjectType, object, optional, size, str } from "../schema/types.ts";
+
+const onError = enumeration("report", "ignore", "enospc", "stop", "auto");
+
+/** What blockdev-backup takes. */
+export interface BlockdevBackup {
+  readonly "job-id"?: string;
+  readonly device: string;
+  readonly sync: BackupSync;
+  readonly speed?: Int64;
+  readonly bitmap?: string;
+  readonly "bitmap-mode"?: BitmapMode;
+  readonly compress?: boolean;
+  readonly "on-source-error"?: ErrorPolicy;
+  readonly "on-target-error"?: ErrorPolicy;
+  readonly "on-cbw-error"?: OnCbwError;
+  readonly "auto-finalize"?: boolean;
+  readonly "auto-dismiss"?: boolean;
+  readonly "filter-node-name"?: string;
+  readonly "discard-source"?: boolean;
+  readonly "x-perf"?: {
+    readonly "use-copy-range"?: boolean;
+    readonly "max-workers"?: Int64;
+    readonly "max-chunk"?: Int64;
+    readonly "min-cluster-size"?: Int64;
+  };
+  readonly target: string;
+}
+
+/** Its members in the order in which they are looked at. */
+export const blockdevBackup: ObjectType<BlockdevBackup> = object({
+  "job-id": optional(str),
+  device: str,
+  sync: enumeration("top", "full", "none", "incremental", "bitmap"),
+  speed: optional(int),
+  bitmap: optional(str),
+  "bitmap-mode": optional(enumeration("on-success", "never", "always")),
+  compress: optional(bool),
+  "on-source-error": optional(onError),
+  "on-target-error": optional(onError),
+  "on-cbw-error": optional(enumeration("break-guest-write", "break-snapshot")),
+  "auto-finalize": optional(bool),
+  "auto-dismiss": optional(bool),
+  "filter-node-name": optional(str),
+  "discard-source": optional(bool),
+  "x-perf": optional(
+    object({
+      "use-copy-range": optional(bool),
+      "max-workers": optional(int),
+      "max-chunk": optional(int),
+      "min-cluster-size": optional(size),
+    }),
+  ),
+  target: str,
+});
+
+/** What a backup needs of the machine. */
+export interface BackupServices {
+  readonly graph: BlockGraph;
+  readonly jobs: JobList;
+  readonly clock: Clock;
+}
+
+/** blockdev-backup as an action of a transaction, which it always is, if only of its own. */
+export function blockdevBackupAction(services: BackupServices, args: BlockdevBackup): BackupAction {
+  const { graph, jobs, clock } = services;
+  const options = (): BackupOptions => {
+    if (args["discard-source"] === true) throw new QmpError("discard-source is not supported");
+    const source = graph.lookup(args.device);
+    const target = graph.lookup(args.target);
+    const perf = args["x-perf"] ?? {};
+    return {
+      id: args["job-id"],
+      source: source.node,
+      sourceDrive: source.drive?.asParent,
+      target: target.node,
+      sync: args.sync,
+      bitmap: args.bitmap,
+      bitmapMode: args["bitmap-mode"],
+      compress: args.compress,
+      speed: args.speed === undefined ? undefined : Number(args.speed),
+      onSourceError: args["on-source-error"],
+      onTargetError: args["on-target-error"],
+      onCbwError: args["on-cbw-error"],
+      autoFinalize: args["auto-finalize"],
+      autoDismiss: args["auto-dismiss"],
+      filterNodeName: args["filter-node-name"],
+      maxWorkers: perf["max-workers"] === undefined ? undefined : Number(perf["max-workers"]),
+      maxChunkBytes: perf["max-chunk"] === undefined ? undefined : Number(perf["max-chunk"]),
+      minClusterSizeBytes: perf["min-cluster-size"] === undefined ? undefined : Number(perf["min-cluster-size"]),
+    };
+  };
+  return new BackupAction("blockdev-backup", jobs, options, clock);
+}
