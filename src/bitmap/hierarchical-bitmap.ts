@@ -32,8 +32,8 @@ export class DirtyStatus {
  * Which of `sizeBytes` bytes are dirty, with one bit for every group of `granularityBytes`; the last group may be cut off
  * by the end. Offsets and lengths are bytes. Calls outside the bounds stated are mistakes of the caller (assertions).
  *
- * Every level and the count are right after every call, loading a part of a serialised bitmap included: there is no
- * separate last step.
+ * Searches and the count are right after every call, loading a part of a serialised bitmap included: there is no separate
+ * last step.
  */
 export class HierarchicalBitmap {
   readonly granularityBytes: number;
