@@ -1,23 +1,38 @@
 // The command `vblk`.
 
-import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { ExitCode, exitCodeOf, failureText } from "./exit.ts";
+import { runMachine } from "./machine.ts";
+import { packageVersion } from "./package-version.ts";
 import { addRunCommand } from "./run.ts";
 
 const EXAMPLES = `
 Examples:
   $ vblk run script.ts                          drive a virtio block device by a script of your own
   $ vblk run script.ts --drive file=disk.img    ... on a raw image
-  $ vblk help run                               all about running scripts`;
+  $ vblk machine -M none -qmp stdio             a block layer with QEMU's monitor
+  $ vblk help run                               all about running scripts
+  $ vblk machine -help                          all about machines`;
 
 const program = new Command("vblk")
   .description("A virtio block device over MMIO registers, on a real block layer with backups and dirty bitmaps.")
-  .version(version(), "-V, --version")
+  .version(packageVersion(), "-V, --version")
   .showHelpAfterError("(see --help)")
   .exitOverride()
   .addHelpText("after", EXAMPLES);
 addRunCommand(program);
+program
+  .command("machine")
+  .summary("run a machine with QEMU's command line and monitor")
+  .description("A machine with QEMU's command line and monitor; see vblk machine -help.")
+  .helpOption(false)
+  .allowUnknownOption()
+  .argument("[options...]", "as QEMU spells them")
+  .action(async () => {
+    // QEMU's spelling is not commander's: it gets the arguments as they were typed.
+    const args = process.argv.slice(process.argv.indexOf("machine") + 1);
+    process.exitCode = await runMachine(args, "vblk machine", packageVersion());
+  });
 
 // Whoever reads the output may stop reading, as `head` does: the run goes on, and its exit status still tells.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
@@ -33,16 +48,4 @@ try {
     process.stderr.write(`vblk: ${failureText(error)}\n`);
     process.exitCode = exitCodeOf(error);
   }
-}
-
-/** Of the package, whether this runs as a source or built. */
-function version(): string {
-  for (const path of ["../package.json", "../../package.json"]) {
-    try {
-      return (JSON.parse(readFileSync(new URL(path, import.meta.url), "utf8")) as { version: string }).version;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-    }
-  }
-  return "unknown";
 }

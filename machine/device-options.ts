@@ -13,8 +13,9 @@ export interface VirtioBlkDeviceOptions {
   readonly writeCache: boolean | undefined;
   readonly shareRw: boolean;
   readonly queueSize: number;
-  readonly rerror: ErrorPolicy;
-  readonly werror: ErrorPolicy;
+  /** Undefined: as the drive says. */
+  readonly rerror: ErrorPolicy | undefined;
+  readonly werror: ErrorPolicy | undefined;
   readonly logicalBlockSizeBytes: number;
   readonly physicalBlockSizeBytes: number;
 }
@@ -94,8 +95,9 @@ function checkProperty(key: string, value: string): void {
   if (allowed === undefined && !KEYS.includes(key)) throw new QmpError(`Property '${DRIVER}.${key}' not found`);
 }
 
-function policy(options: Options, key: "rerror" | "werror"): ErrorPolicy {
+function policy(options: Options, key: "rerror" | "werror"): ErrorPolicy | undefined {
   const value = options.get(key) ?? "auto";
+  if (value === "auto") return undefined;
   const found = POLICIES.find((candidate) => candidate === value);
   if (found === undefined) throw new QmpError(`Parameter '${key}' does not accept value '${value}'`);
   return found;

@@ -18,19 +18,11 @@ const statusInfo = object({
   ),
 });
 
-/** `quit` is called once `quit` has been answered. */
-export function machineCommands(machine: SystemMachine, quit: () => void): Command[] {
+export function machineCommands(machine: SystemMachine): Command[] {
   return [
     defineCommand({ name: "stop", run: () => machine.stop() }),
     defineCommand({ name: "cont", run: () => machine.cont() }),
     defineCommand({ name: "system_reset", run: () => machine.reset() }),
-    defineCommand({
-      name: "quit",
-      async run() {
-        await machine.shutDown("host-qmp-quit");
-        quit();
-      },
-    }),
     defineCommand({
       name: "query-status",
       returns: statusInfo,

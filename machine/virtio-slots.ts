@@ -7,6 +7,7 @@ import { QmpError } from "../src/base/errors.ts";
 import { IoVector } from "../src/base/io-vector.ts";
 import type { BlockBackend } from "../src/block/backend.ts";
 import type { BlockGraph } from "../src/block/graph.ts";
+import { NO_PERMISSIONS } from "../src/block/permissions.ts";
 import type { Bus } from "../src/memory/bus.ts";
 import type { GuestMemory } from "../src/memory/guest-memory.ts";
 import { InterruptLine } from "../src/memory/interrupt-line.ts";
@@ -57,8 +58,8 @@ export class VirtioSlots {
     }
     if (this.devices.length === SLOTS) throw new QmpError("No 'virtio-bus' bus found for device 'virtio-blk-device'");
     const backend = await this.#claimBackend(options);
-    backend.errors.rerror = options.rerror;
-    backend.errors.werror = options.werror;
+    if (options.rerror !== undefined) backend.errors.rerror = options.rerror;
+    if (options.werror !== undefined) backend.errors.werror = options.werror;
     if (options.writeCache !== undefined) backend.writeCache = options.writeCache;
     const line = new InterruptLine();
     const { logicalBlockSizeBytes: block, physicalBlockSizeBytes: physical } = options;
@@ -112,7 +113,9 @@ export class VirtioSlots {
     }
     const node = this.#graph.node(name);
     if (node === undefined) throw new QmpError(`Property 'virtio-blk-device.drive' can't find value '${name}'`);
-    const backend = this.#graph.addBackend({ name: "", node, permissions: { needs: 0, shares: 15 } });
+    const backend = this.#graph.addBackend({ name: "", node, permissions: NO_PERMISSIONS });
+    backend.errors.rerror = "auto";
+    backend.errors.werror = "auto";
     try {
       backend.attachDevice(device);
     } catch (error) {

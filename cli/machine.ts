@@ -1,0 +1,54 @@
+// `vblk machine`, also installed as `virtio-blk-system`: a machine with QEMU's command line and monitor.
+
+import { parseCommandLine } from "../machine/command-line.ts";
+import { MonitoredMachine } from "../machine/monitored-machine.ts";
+import { printTraces } from "./trace-printer.ts";
+
+export const MACHINE_HELP = `Usage: vblk machine -M virt|none [options]
+
+A machine without a CPU, with QEMU's command line and its monitor: block nodes, drives, virtio block devices, backup jobs, bitmaps.
+
+  -M virt|none                 the board: with virtio-mmio slots, or without any device
+  -m SIZE                      RAM of the board (default 128M)
+  -S                           do not run until 'cont'
+  -blockdev OPTIONS            a node: JSON, or driver=raw,node-name=disk,file.driver=file,file.filename=disk.img
+  -drive OPTIONS               a drive: file=disk.img,format=raw,id=d0[,readonly=on][,cache=writethrough][,werror=stop]
+  -device OPTIONS              virtio-blk-device,drive=d0[,id=vb0][,serial=S][,share-rw=on][,queue-size=256][,werror=stop]
+  -qmp CHARDEV                 a monitor: unix:PATH[,server=on,wait=off], tcp:HOST:PORT[,server=on,wait=off] or stdio
+  -trace PATTERN               print matching trace points to the standard error
+  -qtest null                  taken, and means nothing
+  -accel, -display, -nodefaults, … and others that set up what is not here are taken and mean nothing
+
+Examples:
+  $ vblk machine -M none -qmp stdio
+  $ vblk machine -M virt -drive file=disk.img,format=raw,id=d0 -device virtio-blk-device,drive=d0,id=vb0 \\
+      -qmp unix:/tmp/qmp.sock,server=on,wait=off
+
+Exit status: 0 after quit or a signal, 1 when the machine cannot be made.
+`;
+
+/** Runs until a client says `quit` or a signal comes, and then ends in order with status 0. */
+export async function runMachine(args: readonly string[], program: string, version: string): Promise<number> {
+  const commandLine = parseCommandLine(args);
+  if (commandLine.show === "help") process.stdout.write(MACHINE_HELP);
+  else if (commandLine.show === "version") process.stdout.write(`virtio-blk version ${version}\n`);
+  if (commandLine.show !== undefined) return 0;
+  printTraces(
+    commandLine.trace.map(({ value }) => value),
+    "text",
+    process.stderr,
+  );
+  const machine = await MonitoredMachine.create(commandLine, { version });
+  const onSignal = (signal: NodeJS.Signals, number: number): void => {
+    process.stderr.write(`${program}: terminating on signal ${number} (${signal})\n`);
+    machine.end();
+  };
+  const signals = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
+  for (const signal of signals) process.on(signal, onSignal);
+  // Neither an idle monitor nor a guest keeps the event loop going.
+  const alive = setInterval(() => {}, 2 ** 30);
+  await machine.ended;
+  clearInterval(alive);
+  for (const signal of signals) process.off(signal, onSignal);
+  return 0;
+}

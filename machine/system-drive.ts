@@ -1,0 +1,124 @@
+// Drives as QEMU's `-drive` says them: docs/reference/monitor.md §6.
+
+import { QmpError } from "../src/base/errors.ts";
+import type { BlockBackend } from "../src/block/backend.ts";
+import type { BlockGraph } from "../src/block/graph.ts";
+import type { BlockdevOptions } from "../src/block/graph-options.ts";
+import type { ErrorPolicy } from "../src/block/io-errors.ts";
+import { type Options, parseOptionString } from "./option-string.ts";
+
+const KEYS = [
+  "file",
+  "if",
+  "format",
+  "driver",
+  "id",
+  "readonly",
+  "read-only",
+  "cache",
+  "aio",
+  "x-io",
+  "discard",
+  "detect-zeroes",
+  "rerror",
+  "werror",
+  "media",
+  "node-name",
+  "file.locking",
+];
+const CACHE_MODES = ["writeback", "writethrough", "none", "directsync", "unsafe"];
+const WITHOUT_CACHE = ["writethrough", "directsync"];
+const IDENTIFIER = /^[A-Za-z][A-Za-z0-9\-._]*$/;
+
+/** Opens a drive. Throws a `QmpError` or `BlockError` with QEMU's text where QEMU has the case; nothing is open then. */
+export async function addSystemDrive(graph: BlockGraph, text: string, index: number): Promise<BlockBackend> {
+  const options = parseOptionString(text);
+  for (const key of options.keys()) {
+    if (!KEYS.includes(key)) throw new QmpError(`Block format 'raw' does not support the option '${key}'`);
+  }
+  const id = options.get("id") ?? `none${index}`;
+  if (!IDENTIFIER.test(id)) {
+    throw new QmpError(
+      "Parameter 'id' expects an identifier\nIdentifiers consist of letters, digits, '-', '.', '_', starting with a letter.",
+    );
+  }
+  if (graph.drive(id) !== undefined) throw new QmpError(`Duplicate ID '${id}' for drive`);
+  checkInterface(options);
+  const cache = choice(options, "cache", CACHE_MODES, "invalid cache option") ?? "writeback";
+  const readOnly = readSwitch(options);
+  const werror = policy(options, "werror", "write") ?? "auto";
+  const rerror = policy(options, "rerror", "read") ?? "auto";
+  const format = options.get("format") ?? options.get("driver") ?? "raw";
+  if (format !== "raw") throw new QmpError(`Unknown driver '${format}'`);
+  const file = options.get("file") ?? "";
+  if (file === "" && options.has("format")) throw new QmpError('A block device must be specified for "file"');
+  const node = file === "" ? undefined : await graph.open(nodeOptions(options, file, cache, readOnly));
+  let backend: BlockBackend;
+  try {
+    backend = graph.addBackend({ name: id, node, readOnly, writeCache: !WITHOUT_CACHE.includes(cache) });
+  } catch (error) {
+    if (node !== undefined) await graph.release(node);
+    throw error;
+  }
+  backend.errors.werror = werror;
+  backend.errors.rerror = rerror;
+  return backend;
+}
+
+function nodeOptions(options: Options, filename: string, cache: string, readOnly: boolean): BlockdevOptions {
+  choice(options, "aio", ["threads", "native", "io_uring"], "invalid aio option");
+  const discard = choice(options, "discard", ["ignore", "off", "unmap", "on"], "Invalid discard option") ?? "ignore";
+  const detect = options.get("detect-zeroes") ?? "off";
+  if (!["off", "on", "unmap"].includes(detect)) throw new QmpError(`invalid parameter value: ${detect}`);
+  const common = {
+    discard: discard === "unmap" || discard === "on" ? "unmap" : "ignore",
+    "read-only": readOnly,
+    cache: { direct: cache === "none" || cache === "directsync", "no-flush": cache === "unsafe" },
+  } as const;
+  const file: BlockdevOptions = {
+    driver: "file",
+    filename,
+    "x-io": options.get("x-io"),
+    locking: options.get("file.locking"),
+    ...common,
+  };
+  return {
+    driver: "raw",
+    "node-name": options.get("node-name"),
+    "detect-zeroes": detect as "off" | "on" | "unmap",
+    ...common,
+    file,
+  };
+}
+
+function checkInterface(options: Options): void {
+  const bus = options.get("if") ?? "none";
+  if (bus !== "none") {
+    const known = ["ide", "scsi", "floppy", "pflash", "mtd", "sd", "virtio", "xen"].includes(bus);
+    throw new QmpError(
+      known ? `machine type does not support if=${bus}; use if=none and -device` : `unsupported bus type '${bus}'`,
+    );
+  }
+  const media = options.get("media") ?? "disk";
+  if (media !== "disk") throw new QmpError(`'${media}' invalid media`);
+}
+
+function choice(options: Options, key: string, values: readonly string[], message: string): string | undefined {
+  const value = options.get(key);
+  if (value !== undefined && !values.includes(value)) throw new QmpError(message);
+  return value;
+}
+
+function readSwitch(options: Options): boolean {
+  const value = options.get("read-only") ?? options.get("readonly") ?? "off";
+  if (value !== "on" && value !== "off") throw new QmpError("Parameter 'read-only' expects 'on' or 'off'");
+  return value === "on";
+}
+
+function policy(options: Options, key: string, what: string): ErrorPolicy | undefined {
+  const value = options.get(key);
+  if (value === undefined) return undefined;
+  const allowed = what === "write" ? ["ignore", "report", "stop", "enospc"] : ["ignore", "report", "stop"];
+  if (!allowed.includes(value)) throw new QmpError(`'${value}' invalid ${what} error action`);
+  return value as ErrorPolicy;
+}
