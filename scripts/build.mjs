@@ -1,4 +1,4 @@
-// Compiles the package into dist/: plain JavaScript for Node 20 and browsers, declarations beside it, and the command `vblk`.
+// Compiles the package into dist/: plain JavaScript for Node 20 and browsers, declarations beside it, and the commands.
 import { spawnSync } from "node:child_process";
 import { chmodSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const compiler = createRequire(import.meta.url).resolve("typescript/bin/tsc");
-const command = `${root}/dist/cli/main.js`;
+const commands = [`${root}/dist/cli/main.js`, `${root}/dist/cli/system.js`];
 
 // A file whose source is gone must not survive in the package.
 rmSync(`${root}/dist`, { recursive: true, force: true });
@@ -16,7 +16,9 @@ const { status } = spawnSync(process.execPath, [compiler, "--project", "tsconfig
   stdio: "inherit",
 });
 if (status === 0) {
-  writeFileSync(command, `#!/usr/bin/env node\n${readFileSync(command, "utf8")}`);
-  chmodSync(command, 0o755);
+  for (const command of commands) {
+    writeFileSync(command, `#!/usr/bin/env node\n${readFileSync(command, "utf8")}`);
+    chmodSync(command, 0o755);
+  }
 }
 process.exitCode = status ?? 1; // null: the compiler was killed

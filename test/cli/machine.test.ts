@@ -1,0 +1,135 @@
+// `vblk machine` as a client of QEMU's meets it: command line, sockets, events, signals.
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { type RunningCli, runCli, startCli, withFolder } from "../support/cli.ts";
+import { QmpSocket } from "../support/qmp-socket.ts";
+
+const MIB = 1 << 20;
+
+/** Starts a machine with a monitor at `qmp.sock` in `folder`, and connects to it. */
+async function startMachine(folder: string, args: readonly string[]): Promise<{ run: RunningCli; qmp: QmpSocket }> {
+  const path = join(folder, "qmp.sock");
+  const run = startCli(["machine", ...args, "-qmp", `unix:${path},server=on,wait=off`], { cwd: folder });
+  let ended = false;
+  void run.result.then(() => {
+    ended = true;
+  });
+  while (!existsSync(path)) {
+    if (ended) throw new Error((await run.result).stderr);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  return { run, qmp: await QmpSocket.connect(path) };
+}
+
+describe("vblk machine", () => {
+  it("answers pipelined commands without newlines between them, in their order, and quits with status 0", () =>
+    withFolder(async (folder) => {
+      const { run, qmp } = await startMachine(folder, ["-M", "none", "-nodefaults", "-display", "none"]);
+      const greeting = await qmp.next((message) => "QMP" in message);
+      expect(greeting).toMatchObject({ QMP: { version: { qemu: { major: 10, minor: 1, micro: 2 } } } });
+      const names = Array.from({ length: 200 }, (_, i) => `b${i}`);
+      qmp.send(
+        [
+          "{'execute':'qmp_capabilities'}",
+          '{"execute":"blockdev-add","arguments":{"driver":"null-co","node-name":"a","size":1048576}}',
+          ...names.map((name) =>
+            JSON.stringify({ execute: "block-dirty-bitmap-add", arguments: { node: "a", name }, id: name }),
+          ),
+          '{"execute":"quit","id":"end"}',
+        ].join(""),
+      );
+      await qmp.next((message) => message["id"] === "end");
+      const ids = qmp.messages.map((message) => message["id"]).filter((id) => id !== undefined);
+      expect(ids).toEqual([...names, "end"]);
+      expect(qmp.messages.at(-2)).toMatchObject({ event: "SHUTDOWN", data: { guest: false, reason: "host-qmp-quit" } });
+      expect(await run.result).toMatchObject({ code: 0, stderr: "" });
+    }));
+
+  it("backs a drive up while it is on a device, and tells the job's events in QEMU's order", () =>
+    withFolder(async (folder) => {
+      writeFileSync(join(folder, "disk.img"), new Uint8Array(MIB).fill(7));
+      writeFileSync(join(folder, "target.img"), new Uint8Array(MIB));
+      const { run, qmp } = await startMachine(folder, [
+        "-M",
+        "virt",
+        "-accel",
+        "tcg",
+        "-m",
+        "16",
+        "-S",
+        "-qtest",
+        "null",
+        "-drive",
+        "file=disk.img,format=raw,if=none,id=d0",
+        "-blockdev",
+        "driver=raw,node-name=t,file.driver=file,file.filename=target.img",
+        "-device",
+        "virtio-blk-device,drive=d0,id=vb0,serial=S1",
+      ]);
+      await qmp.execute("qmp_capabilities");
+      expect(await qmp.execute("query-status")).toMatchObject({ return: { running: false, status: "prelaunch" } });
+      await qmp.execute("cont");
+      const from = qmp.messages.length;
+      const started = await qmp.execute("blockdev-backup", { "job-id": "j", device: "d0", target: "t", sync: "full" });
+      expect(started).toMatchObject({ return: {} });
+      await qmp.next((message) => (message["data"] as { status?: string } | undefined)?.status === "null", from);
+      const events = qmp.messages.slice(from).filter((message) => "event" in message);
+      expect(events.map(({ event, data }) => (data as { status?: string }).status ?? event)).toEqual([
+        "created",
+        "running",
+        "paused",
+        "running",
+        "waiting",
+        "pending",
+        "BLOCK_JOB_COMPLETED",
+        "concluded",
+        "null",
+      ]);
+      expect(readFileSync(join(folder, "target.img")).every((byte) => byte === 7)).toBe(true);
+      run.process.kill("SIGTERM");
+      expect((await run.result).code).toBe(0);
+      expect(qmp.messages.at(-1)).toMatchObject({ event: "SHUTDOWN", data: { reason: "host-signal" } });
+    }));
+
+  it("serves one client and then the next, and survives bad JSON", () =>
+    withFolder(async (folder) => {
+      const { run, qmp } = await startMachine(folder, ["-M", "none"]);
+      qmp.send("{'execute': @}");
+      expect(await qmp.next((message) => "error" in message)).toMatchObject({
+        error: { desc: "JSON parse error, stray '@'" },
+      });
+      qmp.end();
+      const second = await QmpSocket.connect(join(folder, "qmp.sock"));
+      await second.next((message) => "QMP" in message);
+      expect(await second.execute("query-status")).toMatchObject({
+        error: { class: "CommandNotFound", desc: "Expecting capabilities negotiation with 'qmp_capabilities'" },
+      });
+      await second.execute("qmp_capabilities");
+      second.send('{"execute":"quit"}');
+      expect((await run.result).code).toBe(0);
+    }));
+
+  it.each([
+    [["-M", "none", "-zzz"], "vblk: -zzz: invalid option\n"],
+    [
+      ["-M", "none", "-blockdev", "driver=null-co"],
+      "vblk: -blockdev driver=null-co: 'node-name' must be specified for the root node\n",
+    ],
+    [
+      ["-M", "none", "-drive", "file=/nonexistent,id=d"],
+      "vblk: -drive file=/nonexistent,id=d: Could not open '/nonexistent': No such file or directory\n",
+    ],
+    [
+      ["-M", "virt", "-device", "virtio-blk-device,drive=zz"],
+      "vblk: -device virtio-blk-device,drive=zz: Property 'virtio-blk-device.drive' can't find value 'zz'\n",
+    ],
+    [["-M", "virt", "-device", "zz"], "vblk: -device zz: 'zz' is not a valid device model name\n"],
+    [
+      ["-M", "none", "-qmp", "unix:/nonexistent/q"],
+      "vblk: -qmp unix:/nonexistent/q: Failed to connect to '/nonexistent/q': No such file or directory\n",
+    ],
+  ])("refuses %j as QEMU does, with status 1", async (args, message) => {
+    expect(await runCli(["machine", ...args])).toMatchObject({ code: 1, stdout: "", stderr: message });
+  });
+});
