@@ -155,6 +155,12 @@ export class BlockCopy {
       at = end;
       if (end < clusterEnd) continue;
       const dropEnd = end === this.lengthBytes ? end : this.#down(end);
+      const task = this.tasks.overlapping(offsetBytes, dropEnd);
+      if (task !== undefined) {
+        // What a task gives back would be in the copy again.
+        await task.untilChanged();
+        return offsetBytes;
+      }
       this.dirty.reset(offsetBytes, dropEnd - offsetBytes);
       return dropEnd;
     }

@@ -23,6 +23,10 @@ export interface JobDriver {
   /** Why it has failed, where there is more to say than the error's number does. */
   readonly failureText?: string | undefined;
   readonly progress: JobProgress;
+  /** False for a job that the `block-job-` commands and events are not about, such as that of blockdev-create. */
+  readonly isBlockJob?: boolean;
+  /** Why the work failed, where there is more to say than the error's errno does. */
+  readonly failureText?: string | undefined;
   /** It works, but only waits just now: for a limit of its speed, or to be cancelled. */
   readonly idle?: boolean;
   /**

@@ -5,6 +5,7 @@ import { BlockError, QmpError, strerror } from "../base/errors.ts";
 import type { NodeParent } from "../block/drain.ts";
 import { type ErrorAction, type ErrorPolicy, errorAction, type IoStatus } from "./error-policy.ts";
 import type { JobDriver, JobProgress } from "./job-driver.ts";
+import type { JobInfo } from "./job-info.ts";
 import { assertTransition, checkVerb, type JobStatus } from "./job-status.ts";
 import { JobTransaction } from "./job-transaction.ts";
 
@@ -14,7 +15,10 @@ export type JobOutcome =
   | { readonly kind: "failed"; readonly error: BlockError }
   | { readonly kind: "cancelled" };
 
-/** What happens to a job, in the order in which QEMU reports it (§1.5). Length and offset are the job's `progress` then. */
+/**
+ * What happens to a job, in the order in which QEMU reports it (§1.5). Length and offset are the job's `progress` then. All but
+ * `status-change` happen to block jobs alone.
+ */
 export type JobEvent =
   | { readonly kind: "status-change"; readonly status: JobStatus }
   /** It waits for `finalize`. */
@@ -27,26 +31,6 @@ export type JobEvent =
 
 /** Called within the change that it hears of. It must not call the job's verbs. */
 export type JobListener = (job: Job, event: JobEvent) => void;
-
-/** A job at one moment: the members of QMP's JobInfo and BlockJobInfo (§1.9). */
-export interface JobInfo {
-  readonly id: string;
-  readonly type: string;
-  readonly status: JobStatus;
-  readonly progress: JobProgress;
-  /** It does something just now; not while it is paused or waits for its limit of speed. */
-  readonly busy: boolean;
-  /** It was asked to pause, though it may not have come to it yet. */
-  readonly paused: boolean;
-  /** Bytes per second; 0 for no limit. */
-  readonly speed: number;
-  readonly ioStatus: IoStatus;
-  readonly ready: boolean;
-  readonly autoFinalize: boolean;
-  readonly autoDismiss: boolean;
-  /** Why it failed or was cancelled. */
-  readonly error: string | undefined;
-}
 
 export interface JobOptions {
   readonly id: string;
@@ -117,6 +101,11 @@ export class Job {
   /** The block-job- commands and events are about it. */
   get isBlockJob(): boolean {
     return this.#driver.isBlockJob ?? true;
+  }
+
+  /** False for one that the `block-job-` commands and events are not about. */
+  get isBlockJob(): boolean {
+    return this.#driver.isBlockJob !== false;
   }
 
   get status(): JobStatus {
@@ -300,7 +289,7 @@ export class Job {
   /** For the transaction: all members have done their work. */
   becomePending(): void {
     this.#setStatus("pending");
-    if (!this.autoFinalize) this.#emit({ kind: "pending" });
+    if (!this.autoFinalize && this.isBlockJob) this.#emit({ kind: "pending" });
   }
 
   /** For the transaction: pending → concluded. */
@@ -372,10 +361,14 @@ export class Job {
       case "completed":
         return this.#emit({ kind: "completed", error: undefined });
       case "failed":
-        return this.#emit({ kind: "completed", error: strerror(outcome.error.errno) });
+        return this.#emit({ kind: "completed", error: this.#failureText(outcome.error) });
       case "cancelled":
         return this.#emit({ kind: "cancelled" });
     }
+  }
+
+  #failureText(failure: BlockError): string {
+    return this.#driver.failureText ?? strerror(failure.errno);
   }
 
   #untilQuiet(): Promise<void> | undefined {

@@ -1,6 +1,7 @@
 // The life of one job: order of events and of what is asked of its driver (docs/reference/backup.md §1.5 to §1.7).
 import { describe, expect, it } from "vitest";
 import { BlockError } from "../../src/base/errors.ts";
+import { findBlockJob, findJob } from "../../src/job/job-commands.ts";
 import { settle } from "../support/simulation.ts";
 import { scriptedJob } from "./scripted-job.ts";
 
@@ -66,6 +67,28 @@ describe("Job that fails", () => {
     job.start();
     expect(job.handleError("write", new BlockError("EIO"), "report")).toBe("report");
     expect(log).toEqual(["created", "running", "ERROR write report"]);
+  });
+});
+
+describe("Job that is no block job", () => {
+  it("tells of its states alone, and of its failure in its own words", async () => {
+    const { job, jobs, driver, log } = scriptedJob({ autoDismiss: false, autoFinalize: false });
+    driver.isBlockJob = false;
+    expect(() => findBlockJob(jobs, "j0")).toThrow("Block job 'j0' not found");
+    expect(findJob(jobs, "j0")).toBe(job);
+    job.start();
+    driver.failureText = "Could not create 'x': disk full";
+    driver.step(new BlockError("ENOSPC"));
+    await settle();
+    expect(job.query().error).toBe("Could not create 'x': disk full");
+    expect(log.slice(2)).toEqual(["aborting", "abort", "clean", "concluded"]);
+    const other = scriptedJob({ autoFinalize: false });
+    other.driver.isBlockJob = false;
+    other.job.start();
+    other.driver.step("done");
+    await settle();
+    other.job.finalize();
+    expect(other.log.slice(2)).toEqual(["waiting", "pending", "commit", "clean", "concluded", "null"]);
   });
 });
 

@@ -11,6 +11,8 @@ export class ScriptedJob implements JobDriver {
   readonly progress: JobProgress = { current: 3, total: 7 };
   readonly log: string[];
   readonly speeds: number[] = [];
+  isBlockJob = true;
+  failureText: string | undefined;
   /** Goes on with its step when it is interrupted. */
   deaf = false;
   #endStep: (() => void) | undefined;

@@ -14,7 +14,7 @@ import {
 } from "../../src/job/bitmap-actions.ts";
 import { abortAction, type CompletionMode, runTransaction, type TransactionAction } from "../../src/job/transaction.ts";
 import { CLUSTER, same } from "../support/copy-pair.ts";
-import { Simulation, settle } from "../support/simulation.ts";
+import { Simulation } from "../support/simulation.ts";
 import { BackupBench, NO_TRACES } from "./backup-bench.ts";
 import { eventText } from "./scripted-job.ts";
 
