@@ -18,10 +18,6 @@ export interface JobProgress {
 export interface JobDriver {
   /** As in QMP: `backup`. */
   readonly jobType: string;
-  /** False for a job that the block-job- commands and events are not about. */
-  readonly isBlockJob?: boolean;
-  /** Why it has failed, where there is more to say than the error's number does. */
-  readonly failureText?: string | undefined;
   readonly progress: JobProgress;
   /** False for a job that the `block-job-` commands and events are not about, such as that of blockdev-create. */
   readonly isBlockJob?: boolean;

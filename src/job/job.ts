@@ -98,11 +98,6 @@ export class Job {
     return this.#driver.jobType;
   }
 
-  /** The block-job- commands and events are about it. */
-  get isBlockJob(): boolean {
-    return this.#driver.isBlockJob ?? true;
-  }
-
   /** False for one that the `block-job-` commands and events are not about. */
   get isBlockJob(): boolean {
     return this.#driver.isBlockJob !== false;
@@ -138,7 +133,7 @@ export class Job {
 
   query(): JobInfo {
     const { id, type, status, progress, speed, autoFinalize, autoDismiss } = this;
-    const error = this.#failure === undefined ? undefined : (this.#driver.failureText ?? strerror(this.#failure.errno));
+    const error = this.#failure === undefined ? undefined : this.#failureText(this.#failure);
     const busy = this.#busy && this.#driver.idle !== true;
     const paused = this.#holds > 0;
     const ready = status === "ready" || status === "standby";
