@@ -113,7 +113,7 @@ export function jobCommands(jobs: JobList): Command[] {
     defineCommand({
       name: "query-block-jobs",
       returns: array(blockJobInfo),
-      run: () => [...jobs].map(describeBlockJob),
+      run: () => [...jobs].filter((job) => job.isBlockJob).map(describeBlockJob),
     }),
   ];
 }

@@ -9,6 +9,7 @@ import { BlockGraph } from "../../../src/block/graph.ts";
 import { JobList } from "../../../src/job/job-list.ts";
 import { writeThresholdEvent } from "../../../src/qmp/commands/block-write-threshold.ts";
 import { blockdevCommands } from "../../../src/qmp/commands/blockdev.ts";
+import { jobCommands } from "../../../src/qmp/commands/job.ts";
 import type { JsonObject } from "../../../src/qmp/json/value.ts";
 import { blockdevOptions, toBlockdevOptions } from "../../../src/qmp/schema/blockdev-options.ts";
 import { visitOption } from "../../../src/qmp/schema/keyval-reader.ts";
@@ -22,7 +23,7 @@ let execute: Execute;
 beforeEach(() => {
   graph = new BlockGraph({ drivers: [rawOpener, nullOpener, memoryOpener, fileOpener()] });
   jobs = new JobList(graph.names);
-  execute = executor(blockdevCommands({ graph, jobs }));
+  execute = executor([...blockdevCommands({ graph, jobs }), ...jobCommands(jobs)]);
 });
 afterEach(() => graph.close());
 
@@ -167,7 +168,14 @@ describe("blockdev-create", () => {
     expect(statSync(filename).size).toBe(1000);
     const job = jobs.get("j0")!;
     expect(job.query()).toMatchObject({ type: "create", progress: { current: 1, total: 1 }, error: undefined });
-    expect(job.isBlockJob).toBe(false);
+    expect(await execute("query-jobs")).toEqual([
+      { id: "j0", type: "create", status: "concluded", "current-progress": 1, "total-progress": 1 },
+    ]);
+    expect(await execute("query-block-jobs")).toEqual([]);
+    expect(await execute("block-job-cancel", { device: "j0" })).toEqual({
+      class: "DeviceNotActive",
+      desc: "Block job 'j0' not found",
+    });
     expect(await create({ driver: "file", filename, size: 1 })).toEqual({
       reply: refused("Job ID 'j0' already in use"),
       events: [],
