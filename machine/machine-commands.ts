@@ -1,7 +1,8 @@
 // Commands on the machine as a whole: docs/reference/monitor.md §2, §3.
 
 import { type Command, defineCommand } from "../src/qmp/command.ts";
-import { bool, enumeration, object } from "../src/qmp/schema/types.ts";
+import type { HumanMonitor } from "../src/qmp/hmp/human-monitor.ts";
+import { bool, enumeration, int, object, optional, str } from "../src/qmp/schema/types.ts";
 import type { SystemMachine } from "./system-machine.ts";
 
 const statusInfo = object({
@@ -18,8 +19,14 @@ const statusInfo = object({
   ),
 });
 
-export function machineCommands(machine: SystemMachine): Command[] {
+export function machineCommands(machine: SystemMachine, humanMonitor: HumanMonitor): Command[] {
   return [
+    defineCommand({
+      name: "human-monitor-command",
+      arguments: object({ "command-line": str, "cpu-index": optional(int) }),
+      returns: str,
+      run: (args) => humanMonitor.execute(args["command-line"]),
+    }),
     defineCommand({ name: "stop", run: () => machine.stop() }),
     defineCommand({ name: "cont", run: () => machine.cont() }),
     defineCommand({ name: "system_reset", run: () => machine.reset() }),

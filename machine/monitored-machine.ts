@@ -1,13 +1,18 @@
 // A machine as its command line describes it, with monitors that serve clients until one of them ends it.
 
+import { readFile, stat } from "node:fs/promises";
 import { type Clock, systemClock } from "../src/base/clock.ts";
 import { BlockError, QmpError } from "../src/base/errors.ts";
 import { bitmapCommands } from "../src/qmp/commands/bitmap.ts";
 import { blockdevCommands } from "../src/qmp/commands/blockdev.ts";
 import { generalCommands } from "../src/qmp/commands/general.ts";
 import { jobCommands } from "../src/qmp/commands/job.ts";
+import { queryBlockCommands } from "../src/qmp/commands/query-block.ts";
+import { imageName } from "../src/qmp/commands/query-block-names.ts";
+import { queryBlockstatsCommands } from "../src/qmp/commands/query-blockstats.ts";
 import { transactionCommands } from "../src/qmp/commands/transaction.ts";
 import { systemWallClock } from "../src/qmp/events.ts";
+import { HumanMonitor } from "../src/qmp/hmp/human-monitor.ts";
 import { QmpServer } from "../src/qmp/qmp-server.ts";
 import { blockdevOptions, toBlockdevOptions } from "../src/qmp/schema/blockdev-options.ts";
 import { visitOption } from "../src/qmp/schema/keyval-reader.ts";
@@ -32,6 +37,7 @@ export class MonitoredMachine {
   /** Resolves when everything has been given back, after a client's `quit` or a call of `end`. */
   readonly ended: Promise<void>;
   readonly #chardevs: Chardev[] = [];
+  readonly #interrupted = new AbortController();
   #end!: (reason: "host-qmp-quit" | "host-signal") => void;
 
   private constructor(commandLine: CommandLine, { version, clock = systemClock }: MonitoredMachineOptions) {
@@ -42,11 +48,13 @@ export class MonitoredMachine {
     const host = { name: undefined, quit: () => this.#quit() };
     this.server.commands.add(
       ...generalCommands(this.server, host),
-      ...machineCommands(this.machine),
+      ...machineCommands(this.machine, this.#humanMonitor(clock)),
       ...bitmapCommands(graph),
       ...transactionCommands({ graph, jobs, clock }),
       ...jobCommands(jobs),
       ...blockdevCommands({ graph, jobs }),
+      ...queryBlockCommands({ graph, allocatedBytes }),
+      ...queryBlockstatsCommands(graph),
     );
     const reason = new Promise<"host-qmp-quit" | "host-signal">((resolve) => {
       this.#end = resolve;
@@ -55,7 +63,7 @@ export class MonitoredMachine {
   }
 
   /**
-   * Makes nodes, drives and devices, in this order whatever that of the command line, and opens the monitors. Throws a
+   * Makes nodes, drives and devices, in this order whatever that of the command line, and opens the monitors at last. Throws a
    * `CommandLineError`, and everything has then been closed again.
    */
   static async create(commandLine: CommandLine, options: MonitoredMachineOptions): Promise<MonitoredMachine> {
@@ -78,7 +86,6 @@ export class MonitoredMachine {
   async #build({ machine, blockdevs, drives, devices, qmp }: CommandLine): Promise<void> {
     const { graph } = this.machine;
     const waited: Promise<void>[] = [];
-    for (const option of qmp) await blame(option, async () => waited.push(...(await this.#openMonitor(option.value))));
     for (const option of blockdevs) {
       await blame(option, () => graph.add(toBlockdevOptions(visitOption(blockdevOptions, option.value, "driver"))));
     }
@@ -92,6 +99,8 @@ export class MonitoredMachine {
         await this.machine.addDevice(properties);
       });
     }
+    // Last: clients meet a machine that is there.
+    for (const option of qmp) await blame(option, async () => waited.push(...(await this.#openMonitor(option.value))));
     await Promise.all(waited);
   }
 
@@ -105,12 +114,41 @@ export class MonitoredMachine {
     return isServer && address.socket.wait !== false ? [chardev.connected] : [];
   }
 
+  #humanMonitor(clock: Clock): HumanMonitor {
+    const { machine } = this;
+    const { graph, jobs, slots } = machine;
+    return new HumanMonitor({
+      graph,
+      jobs,
+      clock,
+      version: this.server.version,
+      interrupted: this.#interrupted.signal,
+      output: (text) => process.stdout.write(text),
+      errorOutput: (text) => process.stderr.write(text),
+      runState: () => machine.runState.state,
+      deviceBackend: (idOrPath) => slots.find(idOrPath)?.backend,
+      imageName: (node) => imageName(graph.nodes, node),
+      stop: () => machine.stop(),
+      cont: () => machine.cont(),
+      systemReset: () => machine.reset(),
+      quit: () => this.#quit(),
+      async readFile(path, maxBytes) {
+        try {
+          return (await readFile(path)).subarray(0, maxBytes);
+        } catch (error) {
+          throw BlockError.from(error, path);
+        }
+      },
+    });
+  }
+
   async #quit(): Promise<void> {
     await this.machine.shutDown("host-qmp-quit");
     this.#end("host-qmp-quit");
   }
 
   async #close(reason: "host-qmp-quit" | "host-signal"): Promise<void> {
+    this.#interrupted.abort();
     await this.machine.shutDown(reason);
     await this.server.shutdown();
     for (const chardev of this.#chardevs) await chardev.close();
@@ -127,4 +165,10 @@ async function blame(option: TypedOption, carryOut: () => unknown): Promise<void
     const hint = error instanceof BlockError && error.hint !== undefined ? `\n${error.hint}` : "";
     throw new CommandLineError(`${option.typed}: ${error.message}${hint}`);
   }
+}
+
+/** What a file takes on its disk; undefined where it cannot be looked at. */
+async function allocatedBytes(path: string): Promise<number | undefined> {
+  const status = await stat(path).catch(() => undefined);
+  return status === undefined ? undefined : status.blocks * 512;
 }
