@@ -54,7 +54,8 @@ export class CommandExecutor {
     if (command === undefined) throw new QmpError(`The command ${name} has not been found`, "CommandNotFound");
     if (this.#isPreconfig() && !command.allowPreconfig)
       throw new QmpError(`The command '${name}' is permitted only after machine initialization has completed`);
-    return (await command.invoke(args, context)) ?? {};
+    const result = await command.invoke(args, context);
+    return command.returns === undefined ? {} : result;
   }
 
   has(name: string): boolean {

@@ -26,6 +26,8 @@ const MAX_EVENT_BACKLOG_BYTES = 64 << 20;
 
 const CAPABILITIES = ["oob"] as const;
 
+const commandBegins: TracePoint = tracePoint("handle_qmp_command");
+const commandAnswered: TracePoint = tracePoint("monitor_qmp_respond");
 const clientTooSlow: TracePoint = tracePoint("monitor_qmp_client_too_slow");
 
 /** What a session needs of the monitor. */
@@ -143,7 +145,7 @@ export class MonitorSession implements ByteStreamListener, CapabilitySession {
       const next = item;
       await executor.inTurn(async () => {
         // Who has left is not waited for, and what it asked is not done.
-        if (!this.#closed) this.#send(await this.#answer(next));
+        if (!this.#closed) this.#reply(await this.#answer(next));
       });
       if (this.#closed || executor.stopped) break;
       this.#read();
@@ -156,6 +158,7 @@ export class MonitorSession implements ByteStreamListener, CapabilitySession {
   /** The reply to a request, or to what is none. */
   async #answer(item: JsonItem): Promise<object> {
     if ("error" in item) return errorReply(new QmpError(item.error), undefined);
+    if (commandBegins.enabled) commandBegins.emit({ stream: this.#stream.name, request: printJson(item.value) });
     const id = requestId(item.value);
     try {
       const result = await this.#execute(item.value);
@@ -184,6 +187,11 @@ export class MonitorSession implements ByteStreamListener, CapabilitySession {
     if (clientTooSlow.enabled)
       clientTooSlow.emit({ stream: this.#stream.name, backlogBytes: this.#output.backlogBytes });
     this.#stream.close();
+  }
+
+  #reply(message: object): void {
+    if (commandAnswered.enabled) commandAnswered.emit({ stream: this.#stream.name, reply: printJson(message) });
+    this.#send(message);
   }
 
   #send(message: object): void {

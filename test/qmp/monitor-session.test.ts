@@ -168,6 +168,22 @@ describe("MonitorSession", () => {
     expect(await linesAfter(stream, 4, 1)).toEqual(['{"return": {}}']);
   });
 
+  it("reports requests and replies to trace listeners", async () => {
+    const stream = await new TestMonitor().client();
+    const traced: unknown[] = [];
+    const stops = ["handle_qmp_command", "monitor_qmp_respond"].map((name) =>
+      subscribeTrace(name, (name, fields) => traced.push([name, fields])),
+    );
+    stream.send("{'execute':'echo','id':1}@\n");
+    await stream.until(4);
+    for (const stop of stops) stop();
+    expect(traced).toEqual([
+      ["handle_qmp_command", { stream: "memory", request: '{"execute": "echo", "id": 1}' }],
+      ["monitor_qmp_respond", { stream: "memory", reply: '{"return": {}, "id": 1}' }],
+      ["monitor_qmp_respond", { stream: "memory", reply: error("JSON parse error, stray '@'") }],
+    ]);
+  });
+
   it("spreads messages over lines where that is asked for", async () => {
     const stream = new TestMonitor().connect({ pretty: true });
     stream.send('{"execute":"qmp_capabilities"}');

@@ -82,6 +82,23 @@ describe("NodeByteStream", () => {
     expect(listener.closes).toEqual([undefined]);
   });
 
+  it("has ended when the system has taken all, not before", async () => {
+    const { stream, peer } = await connected();
+    stream.attach(new RecordingListener());
+    peer.socket.pause();
+    stream.write(new Uint8Array(1 << 22));
+    let ended = false;
+    const end = stream.end().then(() => {
+      ended = true;
+    });
+    for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
+    expect(ended).toBe(false);
+    peer.socket.resume();
+    await end;
+    expect((await peer.untilEnd()).length).toBe(1 << 22);
+    stream.close();
+  });
+
   it("drops what a peer sends after our end", async () => {
     const { stream, peer } = await connected();
     const listener = new RecordingListener();
