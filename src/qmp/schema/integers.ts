@@ -11,8 +11,6 @@ interface IntegerLimits {
 
 const LIMITS: Readonly<Record<IntegerName, IntegerLimits>> = {
   int: { bits: 64, signed: true },
-  int8: { bits: 8, signed: true },
-  int16: { bits: 16, signed: true },
   int32: { bits: 32, signed: true },
   uint8: { bits: 8, signed: false },
   uint16: { bits: 16, signed: false },

@@ -25,7 +25,7 @@ export interface ScalarType<T> extends Type<T> {
   readonly name: "str" | "bool" | "number" | "null" | "any";
 }
 
-export type IntegerName = "int" | "int8" | "int16" | "int32" | "uint8" | "uint16" | "uint32" | "uint64" | "size";
+export type IntegerName = "int" | "int32" | "uint8" | "uint16" | "uint32" | "uint64" | "size";
 
 export interface IntegerType<T> extends Type<T> {
   readonly kind: "integer";
@@ -98,8 +98,6 @@ export const any: ScalarType<JsonValue> = { kind: "scalar", name: "any" };
 
 /** 64 bits with a sign. */
 export const int: IntegerType<Int64> = { kind: "integer", name: "int" };
-export const int8: IntegerType<number> = { kind: "integer", name: "int8" };
-export const int16: IntegerType<number> = { kind: "integer", name: "int16" };
 export const int32: IntegerType<number> = { kind: "integer", name: "int32" };
 export const uint8: IntegerType<number> = { kind: "integer", name: "uint8" };
 export const uint16: IntegerType<number> = { kind: "integer", name: "uint16" };
