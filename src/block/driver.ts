@@ -5,6 +5,7 @@ import type { DebugPoints } from "./debug-points.ts";
 import type { BlockNode } from "./node.ts";
 import type { NodeSettings } from "./node-settings.ts";
 import type { Permissions } from "./permissions.ts";
+import type { SnapshotSource } from "./snapshot-source.ts";
 
 /** The unit of the guest's requests and of every node's length. */
 export const SECTOR_SIZE_BYTES = 512;
@@ -99,6 +100,10 @@ export interface BlockDriver {
   debugEvent?(event: string): void | Promise<void>;
   /** Of such a driver: where a monitor makes requests stop and go on. */
   readonly debugPoints?: DebugPoints;
+  /** Undefined when the driver does nothing of its own accord, beside requests; else a promise to ask again after. */
+  untilIdle?(): Promise<void> | undefined;
+  /** Of a filter that keeps a snapshot of the node below it. */
+  readonly snapshot?: SnapshotSource;
   /**
    * The node is about to have other settings: makes ready what they mean for the image, such as a file that can be written to.
    * In a drained section of the node. Undefined, as a method or a result, where they mean nothing.

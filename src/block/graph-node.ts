@@ -143,7 +143,7 @@ export abstract class GraphNode {
 
   /** Undefined when nothing is in flight here and nobody above has anything under way; else a promise to ask again after. */
   untilQuiet(): Promise<void> | undefined {
-    return this.#parents.untilQuiet() ?? this.untilIdle();
+    return this.#parents.untilQuiet() ?? this.untilIdle() ?? this.#driver.untilIdle?.();
   }
 
   /** Ends what a `beginDrain` began. */

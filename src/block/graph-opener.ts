@@ -23,6 +23,7 @@ interface Graph {
   readonly names: NodeNames;
   readonly nodes: NodeList;
   lookup(name: string): FoundNode;
+  findNode(name: string): BlockNode | undefined;
 }
 
 /**
@@ -79,7 +80,7 @@ export class GraphOpener {
       clock: this.#clock,
       child: (role) => children.get(role)!,
       optionalChild: (role) => children.get(role),
-      lookup: (name) => this.#graph.lookup(name).node,
+      findNode: (name) => this.#graph.findNode(name),
     };
   }
 

@@ -60,8 +60,8 @@ export interface OpenContext {
   child(role: ChildRole): BlockNode;
   /** Undefined where it is not given. */
   optionalChild(role: ChildRole): BlockNode | undefined;
-  /** Any node of the graph; throws a `QmpError` if there is none of that name. */
-  lookup(name: string): BlockNode;
+  /** The node that a drive's id or a node's name means, if there is one. */
+  findNode(name: string): BlockNode | undefined;
 }
 
 /**

@@ -88,6 +88,12 @@ export class BlockGraph {
     return this.find(name, name);
   }
 
+  /** As `lookup`, and undefined where there is no such node. */
+  findNode(name: string): BlockNode | undefined {
+    const drive = this.drive(name);
+    return drive === undefined ? this.node(name) : drive.root;
+  }
+
   /** Throws a `QmpError` if some user forbids the operation. */
   checkOperation(found: FoundNode, operation: BlockOperation): void {
     const { node, drive } = found;

@@ -10,7 +10,7 @@ import { ThrottleGroup, ThrottleGroups } from "../../../src/block/filters/thrott
 import type { ThrottleLimits } from "../../../src/block/filters/throttle-limits.ts";
 import { BlockGraph } from "../../../src/block/graph.ts";
 import { BlockNode } from "../../../src/block/node.ts";
-import { Simulation, settle } from "../../support/simulation.ts";
+import { Simulation } from "../../support/simulation.ts";
 
 let simulation: Simulation;
 beforeEach(() => {
