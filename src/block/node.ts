@@ -323,7 +323,7 @@ export class BlockNode extends GraphNode {
   }
 
   #checkOpen(): void {
-    assert(!this.closed, `node '${this.name}': request after close`);
+    if (this.closed) throw new AssertionError(`node '${this.name}': request after close`);
   }
 
   #checkRange(offset: number, length: number): void {

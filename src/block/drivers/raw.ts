@@ -31,6 +31,8 @@ export class RawDriver implements BlockDriver {
   readonly offsetBytes: number;
   readonly sizeBytes: number | undefined;
   readonly #file: BlockNode;
+  /** All of the file is the image. */
+  readonly #whole: boolean;
   /** Nothing below wants to know of each request. */
   readonly #quiet: boolean;
 
@@ -41,10 +43,12 @@ export class RawDriver implements BlockDriver {
     this.sizeBytes = sizeBytes;
     this.readOnly = options.readOnly ?? file.readOnly;
     this.children = [{ role: "file", node: file }];
+    this.#whole = offsetBytes === 0 && sizeBytes === undefined;
     this.#quiet = file.driver.debugEvent === undefined;
   }
 
   get lengthBytes(): number {
+    if (this.#whole) return this.#file.lengthBytes;
     if (this.sizeBytes !== undefined) return this.sizeBytes;
     const length = this.#file.lengthBytes - this.offsetBytes;
     return length - (length % SECTOR_SIZE_BYTES);
@@ -91,7 +95,7 @@ export class RawDriver implements BlockDriver {
 
   /** An image that is a part of its file counts on where the file ends. */
   childPermissions(_role: ChildRole, asked: Permissions): Permissions {
-    if (this.offsetBytes === 0 && this.sizeBytes === undefined) return asked;
+    if (this.#whole) return asked;
     return { needs: asked.needs, shares: asked.shares & ~PERM_RESIZE };
   }
 
