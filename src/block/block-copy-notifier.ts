@@ -16,14 +16,15 @@ export type OnCbwError = "break-guest-write" | "break-snapshot";
  * Lets a guest change a cluster only when its old content is on the target. What becomes of a write
  * whose old data cannot be copied is `onCbwError`'s choice. Discards succeed and do nothing, and write-zeroes deallocate nothing.
  *
- * Guests' writes to the source cause writes to the target, so draining the target drains the source. Neither may stand below
- * the other.
+ * Guests' writes to the source cause writes to the target, so draining the target drains the source. Where the target stands on
+ * the source, to be read as what that was, draining the source drains the target in turn, and the circle ends here.
  */
 export class BlockCopyNotifier implements BeforeWriteNotifier {
   readonly #copy: BlockCopy;
   readonly #targetParent: NodeParent;
   readonly #onCbwError: OnCbwError;
   #snapshotError: BlockError | undefined;
+  #passingOn = false;
 
   /** `parentName` is how messages name the user of the target. */
   constructor(copy: BlockCopy, parentName: string, onCbwError: OnCbwError = "break-guest-write") {
@@ -31,9 +32,9 @@ export class BlockCopyNotifier implements BeforeWriteNotifier {
     this.#onCbwError = onCbwError;
     this.#targetParent = {
       parentName,
-      beginDrain: () => copy.source.beginDrain(),
-      untilQuiet: () => copy.source.untilQuiet(),
-      endDrain: () => copy.source.endDrain(),
+      beginDrain: () => this.#once(() => copy.source.beginDrain()),
+      untilQuiet: () => this.#once(() => copy.source.untilQuiet()),
+      endDrain: () => this.#once(() => copy.source.endDrain()),
     };
   }
 
@@ -67,6 +68,16 @@ export class BlockCopyNotifier implements BeforeWriteNotifier {
       return this.#copyFor(request)?.catch((error: unknown) => this.#breakSnapshot(error));
     } catch (error) {
       return this.#breakSnapshot(error);
+    }
+  }
+
+  #once<Result>(passOn: () => Result): Result | undefined {
+    if (this.#passingOn) return undefined;
+    this.#passingOn = true;
+    try {
+      return passOn();
+    } finally {
+      this.#passingOn = false;
     }
   }
 

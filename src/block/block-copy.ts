@@ -19,7 +19,6 @@ const MAX_TASK_BYTES = 1024 * 1024;
 const MAX_ZERO_UNIT_BYTES = 64 * 1024;
 
 const READ_OLD_DATA = { fromNotifier: true } as const;
-const WRITE_ZEROES = { mayUnmap: true } as const;
 
 /** The cluster of a copy to `target`: §4.2. A target without clusters of its own has none to respect. */
 export function blockCopyClusterSize(target: BlockNode, minClusterSizeBytes = 0): number {
@@ -73,6 +72,11 @@ export class BlockCopy {
    * while it is not yet known everywhere (`dropUnallocated`), or for good.
    */
   skipUnallocated = false;
+  /**
+   * Serialising where the target stands on the source: who reads there what is not yet copied reads the source's, and is to
+   * have it before it changes.
+   */
+  readonly #writeOptions: { readonly serialising: boolean; readonly mayUnmap: true };
   readonly #maxTaskBytes: number;
   readonly #zeroUnitBytes: number;
   readonly #buffers = new CopyBuffers();
@@ -91,6 +95,7 @@ export class BlockCopy {
     this.dirty = new HierarchicalBitmap(this.lengthBytes, clusterSizeBytes);
     this.clock = clock;
     this.limit = new RateLimit(clock);
+    this.#writeOptions = { serialising: standsOn(target, source), mayUnmap: true };
     this.#maxTaskBytes = this.#up(Math.max(Math.min(maxChunkBytes, MAX_TASK_BYTES), 1));
     this.#zeroUnitBytes = Math.min(clusterSizeBytes, MAX_ZERO_UNIT_BYTES);
   }
@@ -256,7 +261,7 @@ export class BlockCopy {
         this.limit.charge(task.lengthBytes);
         task.phase = "done";
         task.operation = "write";
-        return this.target.writeZeroes(task.offsetBytes, this.#ioEnd(task) - task.offsetBytes, WRITE_ZEROES);
+        return this.target.writeZeroes(task.offsetBytes, this.#ioEnd(task) - task.offsetBytes, this.#writeOptions);
       case "read":
         if (task.buffer !== undefined) return this.#read(task, task.buffer);
         this.limit.charge(task.lengthBytes);
@@ -305,8 +310,8 @@ export class BlockCopy {
     task.written = to;
     if (to === task.bufferedTo) task.phase = to === this.#ioEnd(task) ? "done" : "read";
     task.operation = "write";
-    if (zero) return this.target.writeZeroes(from, to - from, WRITE_ZEROES);
-    return this.target.write(from, buffer.part(from - task.bufferedFrom, to - from));
+    if (zero) return this.target.writeZeroes(from, to - from, this.#writeOptions);
+    return this.target.write(from, buffer.part(from - task.bufferedFrom, to - from), this.#writeOptions);
   }
 
   #isZeroUnit(task: CopyTask, buffer: CopyBuffer, at: number): boolean {
@@ -373,4 +378,8 @@ export class BlockCopy {
 
 function hasEnded(task: CopyTask): boolean {
   return task.phase === "done" || task.phase === "skipped";
+}
+
+function standsOn(node: BlockNode, below: BlockNode): boolean {
+  return node.driver.children.some(({ node: child }) => child === below || standsOn(child, below));
 }

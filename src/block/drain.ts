@@ -76,7 +76,8 @@ export class NodeParents {
       this.#edges.delete(parent);
       throw error;
     }
-    for (let i = 0; i < this.#drains; i++) parent.beginDrain();
+    // The parent may drain this node in turn, which is no section that it has to be told of.
+    for (let i = 0, drains = this.#drains; i < drains; i++) parent.beginDrain();
   }
 
   /** Those whose requests went through this one are on their own again. */

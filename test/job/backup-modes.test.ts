@@ -182,6 +182,45 @@ describe("Backup with sync=top", () => {
   });
 });
 
+describe("Backup to an overlay of its source", () => {
+  it("with sync=none lets others read there what the source was, at any time", async () => {
+    for (let seed = 1; seed <= 20; seed++) {
+      simulation = new Simulation(seed);
+      bench = new BackupBench(simulation, { lengthBytes: 8 * CLUSTER, source: { delayed: 1, maxDelayMs: 5 } });
+      const target = new BlockNode({ name: "view", driver: new MemoryOverlayDriver({ backing: bench.source }) });
+      const backup = await bench.start({ target, sync: "none" });
+      const read = async (): Promise<void> => {
+        for (let i = 0; i < 10; i++) {
+          const seen = new Uint8Array(target.lengthBytes);
+          await target.read(0, IoVector.of(seen));
+          expect(same(seen, bench.before), `seed ${seed}, read ${i}`).toBe(true);
+        }
+      };
+      const change = async (): Promise<void> => {
+        for (let cluster = 0; cluster < 8; cluster++) {
+          await simulation.after(simulation.random.below(10));
+          await bench.write(cluster * CLUSTER, CLUSTER, 0xaa);
+        }
+      };
+      const drain = async (): Promise<void> => {
+        for (const node of [bench.source, target, bench.source]) {
+          await simulation.after(8);
+          using _section = await node.drain();
+          expect(bench.sourceDriver.inFlight).toEqual([]);
+          await simulation.after(3);
+          expect(bench.sourceDriver.inFlight).toEqual([]);
+        }
+      };
+      await simulation.run(Promise.all([read(), change()]));
+      await simulation.run(Promise.all([change(), drain()]));
+      backup.job.cancel();
+      await simulation.run(backup.job.untilConcluded());
+      expect([...target.parents]).toEqual([]);
+      expect(bench.source.beforeWrite.count).toBe(0);
+    }
+  });
+});
+
 describe("Backup's progress", () => {
   it.each([
     { sync: "full", current: 983040, total: 64 * MIB },
