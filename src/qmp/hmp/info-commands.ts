@@ -1,0 +1,55 @@
+// What `info` shows of the machine: docs/reference/monitor.md §5.
+
+import type { HmpCommand } from "./hmp-command.ts";
+import type { HumanMonitorServices } from "./human-monitor-services.ts";
+import { infoBlock } from "./info-block.ts";
+
+export function infoCommands(services: HumanMonitorServices): HmpCommand[] {
+  const plain = (name: string, description: string, run: () => string): HmpCommand => ({
+    names: [name],
+    synopsis: "",
+    description,
+    parameters: [],
+    run,
+  });
+  return [
+    {
+      names: ["block"],
+      synopsis: "[-n] [-v] [device]",
+      description: "show info of one block device or all block devices (-n: show named nodes; -v: show details)",
+      parameters: [
+        { kind: "flag", letter: "n" },
+        { kind: "flag", letter: "v" },
+        { kind: "block-device", name: "device", optional: true },
+      ],
+      run: ({ flags, strings }) =>
+        infoBlock(services, { nodes: flags.has("n"), verbose: flags.has("v"), device: strings.get("device") }),
+    },
+    plain("block-jobs", "show progress of ongoing block device operations", () => infoBlockJobs(services)),
+    plain("name", "show the current VM name", () => (services.name === undefined ? "" : `${services.name}\n`)),
+    plain("status", "show the current VM status (running|paused)", () => infoStatus(services)),
+    plain("version", "show the version of QEMU", () => infoVersion(services)),
+  ];
+}
+
+function infoBlockJobs({ jobs }: HumanMonitorServices): string {
+  const lines = [...jobs].map((job) => {
+    const { id, type, progress, speed } = job.query();
+    return (
+      `Type ${type}, device ${id}: Completed ${progress.current} of ${progress.total} bytes, ` +
+      `speed limit ${speed} bytes/s\n`
+    );
+  });
+  return lines.length === 0 ? "No active jobs\n" : lines.join("");
+}
+
+function infoStatus(services: HumanMonitorServices): string {
+  const state = services.runState();
+  if (state === "running") return "VM status: running\n";
+  return state === "paused" ? "VM status: paused\n" : `VM status: paused (${state})\n`;
+}
+
+function infoVersion({ version }: HumanMonitorServices): string {
+  const { qemu } = version;
+  return `${qemu.major}.${qemu.minor}.${qemu.micro}${version.package}\n`;
+}
