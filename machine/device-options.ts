@@ -1,7 +1,7 @@
 // The properties of `-device virtio-blk-device`: docs/reference/monitor.md §6.
 
 import { QmpError } from "../src/base/errors.ts";
-import type { ErrorPolicy } from "../src/block/io-errors.ts";
+import type { ErrorPolicy } from "../src/block/error-policy.ts";
 import { type Options, parseOptionString, parseSize, parseSwitch } from "./option-string.ts";
 
 export interface VirtioBlkDeviceOptions {

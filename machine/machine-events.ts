@@ -1,7 +1,7 @@
 // Events of the machine and its devices: docs/reference/monitor.md §3, §4.
 
 import { defineEvent, type EventQueue } from "../src/qmp/events.ts";
-import { bool, enumeration, object, optional, str, uint64 } from "../src/qmp/schema/types.ts";
+import { bool, enumeration, object, optional, str } from "../src/qmp/schema/types.ts";
 
 /** Who made the machine reset or end. */
 export type Cause = "host-qmp-quit" | "host-qmp-system-reset" | "host-signal";
@@ -36,10 +36,6 @@ const BLOCK_IO_ERROR = defineEvent(
     reason: str,
   }),
 );
-const BLOCK_WRITE_THRESHOLD = defineEvent(
-  "BLOCK_WRITE_THRESHOLD",
-  object({ "node-name": str, "amount-exceeded": uint64, "write-threshold": uint64 }),
-);
 
 /** Tells the monitor's clients what happens to one machine. */
 export class MachineEvents {
@@ -47,7 +43,7 @@ export class MachineEvents {
 
   constructor(queue: EventQueue) {
     this.#queue = queue;
-    queue.declare(STOP, RESUME, RESET, SHUTDOWN, BLOCK_IO_ERROR, BLOCK_WRITE_THRESHOLD);
+    queue.declare(STOP, RESUME, RESET, SHUTDOWN, BLOCK_IO_ERROR);
   }
 
   runs(running: boolean): void {
@@ -64,13 +60,5 @@ export class MachineEvents {
 
   ioError(data: IoErrorData): void {
     this.#queue.emit(BLOCK_IO_ERROR, data);
-  }
-
-  writeThreshold(nodeName: string, thresholdBytes: number, exceededBytes: number): void {
-    this.#queue.emit(BLOCK_WRITE_THRESHOLD, {
-      "node-name": nodeName,
-      "amount-exceeded": exceededBytes,
-      "write-threshold": thresholdBytes,
-    });
   }
 }

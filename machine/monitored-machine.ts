@@ -7,6 +7,7 @@ import { bitmapCommands } from "../src/qmp/commands/bitmap.ts";
 import { blockdevCommands } from "../src/qmp/commands/blockdev.ts";
 import { generalCommands } from "../src/qmp/commands/general.ts";
 import { jobCommands } from "../src/qmp/commands/job.ts";
+import { addObject, objectCommands, objectOptions } from "../src/qmp/commands/object.ts";
 import { queryBlockCommands } from "../src/qmp/commands/query-block.ts";
 import { imageName } from "../src/qmp/commands/query-block-names.ts";
 import { queryBlockstatsCommands } from "../src/qmp/commands/query-blockstats.ts";
@@ -53,6 +54,7 @@ export class MonitoredMachine {
       ...transactionCommands({ graph, jobs, clock }),
       ...jobCommands(jobs),
       ...blockdevCommands({ graph, jobs }),
+      ...objectCommands(this.machine.throttleGroups),
       ...queryBlockCommands({ graph, allocatedBytes }),
       ...queryBlockstatsCommands(graph),
     );
@@ -63,7 +65,7 @@ export class MonitoredMachine {
   }
 
   /**
-   * Makes nodes, drives and devices, in this order whatever that of the command line, and opens the monitors at last. Throws a
+   * Makes objects, nodes, drives and devices, in this order whatever that of the command line, and opens the monitors at last. Throws a
    * `CommandLineError`, and everything has then been closed again.
    */
   static async create(commandLine: CommandLine, options: MonitoredMachineOptions): Promise<MonitoredMachine> {
@@ -83,9 +85,14 @@ export class MonitoredMachine {
     this.#end("host-signal");
   }
 
-  async #build({ machine, blockdevs, drives, devices, qmp }: CommandLine): Promise<void> {
+  async #build({ machine, objects, blockdevs, drives, devices, qmp }: CommandLine): Promise<void> {
     const { graph } = this.machine;
     const waited: Promise<void>[] = [];
+    for (const option of objects) {
+      await blame(option, () => {
+        addObject(this.machine.throttleGroups, visitOption(objectOptions, option.value, "qom-type"));
+      });
+    }
     for (const option of blockdevs) {
       await blame(option, () => graph.add(toBlockdevOptions(visitOption(blockdevOptions, option.value, "driver"))));
     }

@@ -2,9 +2,9 @@
 
 import { QmpError } from "../src/base/errors.ts";
 import type { BlockBackend } from "../src/block/backend.ts";
+import type { ErrorPolicy } from "../src/block/error-policy.ts";
 import type { BlockGraph } from "../src/block/graph.ts";
 import type { BlockdevOptions } from "../src/block/graph-options.ts";
-import type { ErrorPolicy } from "../src/block/io-errors.ts";
 import { type Options, parseOptionString } from "./option-string.ts";
 
 const KEYS = [

@@ -3,11 +3,13 @@
 import { type Clock, systemClock } from "../src/base/clock.ts";
 import { strerror } from "../src/base/errors.ts";
 import { RunState } from "../src/base/run-state.ts";
+import { ThrottleGroups } from "../src/block/filters/throttle-group.ts";
 import { BlockGraph } from "../src/block/graph.ts";
 import type { IoErrorReport } from "../src/block/io-errors.ts";
 import { JobList } from "../src/job/job-list.ts";
 import { Bus } from "../src/memory/bus.ts";
 import { GuestMemory } from "../src/memory/guest-memory.ts";
+import { reportWriteThresholds } from "../src/qmp/commands/block-write-threshold.ts";
 import { reportJobs } from "../src/qmp/commands/job.ts";
 import type { EventQueue } from "../src/qmp/events.ts";
 import type { VirtioBlkDeviceOptions } from "./device-options.ts";
@@ -37,14 +39,16 @@ export class SystemMachine {
   readonly bus: Bus;
   readonly slots: VirtioSlots;
   readonly clock: Clock;
+  readonly throttleGroups: ThrottleGroups;
   readonly #events: MachineEvents;
   #shutDown = false;
 
   constructor(options: SystemMachineOptions) {
     const { ramBytes, stopped, events, clock = systemClock } = options;
     this.clock = clock;
+    this.throttleGroups = new ThrottleGroups(clock);
     this.#events = new MachineEvents(events);
-    this.graph = new BlockGraph({ drivers: allDrivers(), clock });
+    this.graph = new BlockGraph({ drivers: allDrivers(this.throttleGroups), clock });
     this.jobs = new JobList(this.graph.names);
     this.runState = new RunState(stopped ? "prelaunch" : "running");
     this.memory = new GuestMemory({ baseAddress: RAM_BASE, sizeBytes: ramBytes });
@@ -52,9 +56,7 @@ export class SystemMachine {
     this.slots = new VirtioSlots({ memory: this.memory, bus: this.bus, graph: this.graph, clock });
     reportJobs(this.jobs, events);
     this.runState.onChange((running) => this.#events.runs(running));
-    this.graph.onWriteThreshold(({ name }, threshold, exceeded) =>
-      this.#events.writeThreshold(name, threshold, exceeded),
-    );
+    reportWriteThresholds(this.graph, events);
   }
 
   async addDevice(options: VirtioBlkDeviceOptions): Promise<void> {

@@ -1,33 +1,13 @@
 // What becomes of a device's failed request: QEMU's rerror and werror. docs/reference/monitor.md §4.
 
 import type { BlockError } from "../base/errors.ts";
-
-/** As users give it. `auto` is `report` for reads and `enospc` for writes; `enospc` stops for a full disk and reports the rest. */
-export type ErrorPolicy = "auto" | "report" | "ignore" | "stop" | "enospc";
-/** What is done: the guest is told, the request counts as done, or the machine stops and the request waits for it to go on. */
-export type ErrorAction = "report" | "ignore" | "stop";
-/** As in query-block. */
-export type IoStatus = "ok" | "failed" | "nospace";
+import { type ErrorAction, type ErrorPolicy, errorAction, type IoStatus } from "./error-policy.ts";
 
 /** One failed request of a device. A flush counts as a write. */
 export interface IoErrorReport {
   readonly operation: "read" | "write";
   readonly action: ErrorAction;
   readonly error: BlockError;
-}
-
-/** What a policy says of an error. */
-export function errorAction(policy: ErrorPolicy, operation: "read" | "write", error: BlockError): ErrorAction {
-  switch (policy) {
-    case "auto":
-      return operation === "write" && error.errno === "ENOSPC" ? "stop" : "report";
-    case "enospc":
-      return error.errno === "ENOSPC" ? "stop" : "report";
-    case "report":
-    case "ignore":
-    case "stop":
-      return policy;
-  }
 }
 
 /**
@@ -59,7 +39,7 @@ export class IoErrors {
   }
 
   decide(operation: "read" | "write", error: BlockError): ErrorAction {
-    const action = errorAction(operation === "read" ? this.rerror : this.werror, operation, error);
+    const action = errorAction(this.#policy(operation), error.errno);
     if (action === "stop" && this.status === "ok") this.status = error.errno === "ENOSPC" ? "nospace" : "failed";
     this.#onError?.({ operation, action, error });
     return action;
@@ -68,5 +48,11 @@ export class IoErrors {
   /** The machine goes on. */
   retry(): void {
     this.#onRetry?.();
+  }
+
+  /** By default reads are reported, whatever the error. */
+  #policy(operation: "read" | "write"): ErrorPolicy {
+    if (operation === "write") return this.werror;
+    return this.rerror === "auto" ? "report" : this.rerror;
   }
 }

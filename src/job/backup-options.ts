@@ -2,8 +2,8 @@
 
 import type { OnCbwError } from "../block/block-copy-notifier.ts";
 import type { NodeParent } from "../block/drain.ts";
+import type { ErrorPolicy } from "../block/error-policy.ts";
 import type { BlockNode } from "../block/node.ts";
-import type { ErrorPolicy } from "./error-policy.ts";
 
 /**
  * What is copied, as in QMP: everything; what the source's own layer holds; nothing but what guests change; what a bitmap names.

@@ -1,6 +1,6 @@
 // What a query tells of a job: docs/reference/backup.md §1.9, corrections.md B3.
 
-import type { IoStatus } from "./error-policy.ts";
+import type { IoStatus } from "../block/error-policy.ts";
 import type { JobProgress } from "./job-driver.ts";
 import type { JobStatus } from "./job-status.ts";
 

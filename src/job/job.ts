@@ -3,7 +3,7 @@
 import { assert } from "../base/assert.ts";
 import { BlockError, QmpError, strerror } from "../base/errors.ts";
 import type { NodeParent } from "../block/drain.ts";
-import { type ErrorAction, type ErrorPolicy, errorAction, type IoStatus } from "./error-policy.ts";
+import { type ErrorAction, type ErrorPolicy, errorAction, type IoStatus } from "../block/error-policy.ts";
 import type { JobDriver, JobProgress } from "./job-driver.ts";
 import type { JobInfo } from "./job-info.ts";
 import { assertTransition, checkVerb, type JobStatus } from "./job-status.ts";

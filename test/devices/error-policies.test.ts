@@ -1,7 +1,8 @@
 // What a device does when the disk fails: rerror and werror, and requests that wait for the machine to go on. docs/reference/monitor.md §4.
 import { describe, expect, it } from "vitest";
 import type { Errno } from "../../src/base/errors.ts";
-import type { ErrorAction, ErrorPolicy, IoErrorReport } from "../../src/block/io-errors.ts";
+import type { ErrorAction, ErrorPolicy } from "../../src/block/error-policy.ts";
+import type { IoErrorReport } from "../../src/block/io-errors.ts";
 import { HeldDriver } from "./support/held-driver.ts";
 import { makeMachine, type TestMachine } from "./support/machine.ts";
 import { RawDisk } from "./support/raw-disk.ts";

@@ -1,8 +1,8 @@
 // Every I/O request of a backup fails once, with each policy; and errors under a limit of speed (backup.md §1.10, corrections.md B8, B15).
 import { beforeEach, describe, expect, it } from "vitest";
 import type { Errno } from "../../src/base/errors.ts";
+import type { ErrorPolicy } from "../../src/block/error-policy.ts";
 import type { BackupOptions } from "../../src/job/backup-options.ts";
-import type { ErrorPolicy } from "../../src/job/error-policy.ts";
 import { CLUSTER, same } from "../support/copy-pair.ts";
 import type { DriverCall } from "../support/faulty-driver.ts";
 import { Simulation } from "../support/simulation.ts";

@@ -3,10 +3,10 @@
 import type { Clock } from "../../base/clock.ts";
 import { QmpError } from "../../base/errors.ts";
 import type { OnCbwError } from "../../block/block-copy-notifier.ts";
+import type { ErrorPolicy } from "../../block/error-policy.ts";
 import type { BlockGraph } from "../../block/graph.ts";
 import { BackupAction } from "../../job/backup-action.ts";
 import type { BackupOptions, BackupSync, BitmapMode } from "../../job/backup-options.ts";
-import type { ErrorPolicy } from "../../job/error-policy.ts";
 import type { JobList } from "../../job/job-list.ts";
 import { bool, enumeration, type Int64, int, type ObjectType, object, optional, size, str } from "../schema/types.ts";
 

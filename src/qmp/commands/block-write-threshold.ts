@@ -1,24 +1,22 @@
 // The event of a write beyond a node's threshold: docs/reference/monitor.md §3.
 
-import type { BlockNode } from "../../block/node.ts";
-import type { JsonObject } from "../json/value.ts";
-import { type ObjectType, object, str, uint64 } from "../schema/types.ts";
+import type { BlockGraph } from "../../block/graph.ts";
+import { defineEvent, type EventQueue } from "../events.ts";
+import { object, str, uint64 } from "../schema/types.ts";
 
-/** The data of BLOCK_WRITE_THRESHOLD. */
-export const blockWriteThreshold: ObjectType<unknown> = object({
-  "node-name": str,
-  "amount-exceeded": uint64,
-  "write-threshold": uint64,
-});
+const BLOCK_WRITE_THRESHOLD = defineEvent(
+  "BLOCK_WRITE_THRESHOLD",
+  object({ "node-name": str, "amount-exceeded": uint64, "write-threshold": uint64 }),
+);
 
-/** What QMP tells when `BlockGraph.onWriteThreshold` is heard. */
-export function writeThresholdEvent(
-  node: BlockNode,
-  thresholdBytes: number,
-  exceededBytes: number,
-): { readonly name: string; readonly data: JsonObject } {
-  return {
-    name: "BLOCK_WRITE_THRESHOLD",
-    data: { "node-name": node.name, "amount-exceeded": exceededBytes, "write-threshold": thresholdBytes },
-  };
+/** Tells the monitor's clients of writes beyond nodes' thresholds. The function returned ends it. */
+export function reportWriteThresholds(graph: BlockGraph, events: EventQueue): () => void {
+  events.declare(BLOCK_WRITE_THRESHOLD);
+  return graph.onWriteThreshold((node, thresholdBytes, exceededBytes) => {
+    events.emit(BLOCK_WRITE_THRESHOLD, {
+      "node-name": node.name,
+      "amount-exceeded": exceededBytes,
+      "write-threshold": thresholdBytes,
+    });
+  });
 }

@@ -1,8 +1,8 @@
 // query-block and query-named-block-nodes: docs/reference/monitor.md §2.
 
 import type { BlockBackend } from "../../block/backend.ts";
+import type { IoStatus } from "../../block/error-policy.ts";
 import type { BlockGraph } from "../../block/graph.ts";
-import type { IoStatus } from "../../block/io-errors.ts";
 import { type Command, defineCommand } from "../command.ts";
 import { array, bool, enumeration, object, optional, str, type Type } from "../schema/types.ts";
 import { type AllocatedBytes, gatherImageFacts, type ImageFacts } from "./query-block-image.ts";

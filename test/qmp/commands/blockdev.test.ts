@@ -1,15 +1,17 @@
 // blockdev-add and its like as QMP commands. Texts and orders are those of a real QEMU 7.2, but where a title says otherwise.
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { systemClock } from "../../../src/base/clock.ts";
 import { IoVector } from "../../../src/base/io-vector.ts";
 import { fileOpener } from "../../../src/block/drivers/file/file-opener.ts";
 import { memoryOpener, nullOpener } from "../../../src/block/drivers/memory-openers.ts";
 import { rawOpener } from "../../../src/block/drivers/raw-opener.ts";
 import { BlockGraph } from "../../../src/block/graph.ts";
 import { JobList } from "../../../src/job/job-list.ts";
-import { writeThresholdEvent } from "../../../src/qmp/commands/block-write-threshold.ts";
+import { reportWriteThresholds } from "../../../src/qmp/commands/block-write-threshold.ts";
 import { blockdevCommands } from "../../../src/qmp/commands/blockdev.ts";
 import { jobCommands } from "../../../src/qmp/commands/job.ts";
+import { EventQueue, systemWallClock } from "../../../src/qmp/events.ts";
 import type { JsonObject } from "../../../src/qmp/json/value.ts";
 import { blockdevOptions, toBlockdevOptions } from "../../../src/qmp/schema/blockdev-options.ts";
 import { visitOption } from "../../../src/qmp/schema/keyval-reader.ts";
@@ -249,7 +251,9 @@ describe("block-set-write-threshold", () => {
   it("sets the threshold that the event then names", async () => {
     await execute("blockdev-add", { driver: "memory", "node-name": "n", size: 8192 });
     const events: unknown[] = [];
-    graph.onWriteThreshold((...event) => events.push(writeThresholdEvent(...event)));
+    const queue = new EventQueue({ clock: systemClock, wallClock: systemWallClock });
+    queue.listen(({ event, data }) => events.push({ name: event, data }));
+    reportWriteThresholds(graph, queue);
     expect(await execute("block-set-write-threshold", { "node-name": "n", "write-threshold": 4096 })).toEqual({});
     const node = graph.getNode("n");
     expect(node.writeThresholdBytes).toBe(4096);
