@@ -70,7 +70,8 @@ export class JsonStream {
   #add(kind: TokenKind): JsonItem | undefined {
     const { length, token } = this.#lexer;
     if (kind === "stray") return this.#giveUp(`JSON parse error, stray '${showStray(token)}'`);
-    if (this.#tokenBytes + length >= this.#limits.tokenBytes) return this.#giveUp("JSON token size limit exceeded");
+    if (kind === "overlong" || this.#tokenBytes + length >= this.#limits.tokenBytes)
+      return this.#giveUp("JSON token size limit exceeded");
     if (this.#tokens >= this.#limits.tokens) return this.#giveUp("JSON token count limit exceeded");
     this.#count(kind);
     if (this.#braces + this.#brackets > this.#limits.depth) return this.#giveUp("JSON nesting depth limit exceeded");

@@ -1,7 +1,19 @@
 // Bytes to tokens of QMP's JSON dialect, byte by byte, so that they may arrive in any pieces: docs/reference/corrections.md §1.D.
 
 /** What a token is. A structural one is its own character. */
-export type TokenKind = "{" | "}" | "[" | "]" | ":" | "," | "string" | "integer" | "float" | "keyword" | "stray";
+export type TokenKind =
+  | "{"
+  | "}"
+  | "["
+  | "]"
+  | ":"
+  | ","
+  | "string"
+  | "integer"
+  | "float"
+  | "keyword"
+  | "stray"
+  | "overlong";
 
 type State =
   | "start"
@@ -54,10 +66,10 @@ const MAX_IDLE_CAPACITY = 1 << 16;
  *
  * A byte that fits nowhere ends the token before it if that may end there; otherwise both are "stray", and what follows is skipped up to
  * a structural character, a control character other than a tab, or a byte that is never text. So a broken message rarely takes the next
- * one with it.
+ * one with it. A token that grows beyond the limit is given up where it does, and what follows begins a new one.
  */
 export class JsonLexer {
-  /** Bytes of the token that `next` has found, and the length that it would have if it were not over the limit. */
+  /** Bytes of the token that `next` has found. */
   length = 0;
   readonly #maxLength: number;
   #buffer: Uint8Array;
@@ -65,15 +77,15 @@ export class JsonLexer {
   #at = 0;
   #state: State = "start";
 
-  /** `maxLength`: bytes of a token that are kept. A longer one is still read to its end. */
+  /** `maxLength`: bytes that a token may have. */
   constructor(maxLength: number) {
     this.#maxLength = maxLength;
-    this.#buffer = new Uint8Array(Math.min(MIN_CAPACITY, maxLength));
+    this.#buffer = new Uint8Array(MIN_CAPACITY);
   }
 
-  /** The bytes of the token that `next` has found, those beyond the limit left out. Valid until `next`. */
+  /** The bytes of the token that `next` has found. Valid until `next`. */
   get token(): Uint8Array {
-    return this.#buffer.subarray(0, Math.min(this.length, this.#maxLength));
+    return this.#buffer.subarray(0, this.length);
   }
 
   /** Adds input. All that was pushed before must have been consumed. */
@@ -88,6 +100,7 @@ export class JsonLexer {
     while (this.#at < this.#input.length) {
       const found = this.#step(this.#input[this.#at]!);
       if (found !== undefined) return found;
+      if (this.length > this.#maxLength) return this.#end("overlong");
     }
     return undefined;
   }
@@ -173,8 +186,24 @@ export class JsonLexer {
     if (byte === quote) return this.#finishString(byte);
     if (byte === BACKSLASH) return this.#take(byte, escaped);
     if (byte < SPACE || byte >= FIRST_IMPOSSIBLE) return this.#stray(byte);
-    this.#append(byte);
+    this.#appendText(quote);
     return undefined;
+  }
+
+  /** Takes all in that is plainly text, up to what has to be looked at: long strings are most of a long input. */
+  #appendText(quote: number): void {
+    const input = this.#input;
+    let end = this.#at;
+    for (; end < input.length; end++) {
+      const byte = input[end]!;
+      if (byte === quote || byte === BACKSLASH || byte < SPACE || byte >= FIRST_IMPOSSIBLE) break;
+    }
+    end = Math.min(end, this.#at + this.#maxLength + 1 - this.length);
+    const length = this.length + end - this.#at;
+    while (length > this.#buffer.length) this.#grow();
+    this.#buffer.set(input.subarray(this.#at, end), this.length);
+    this.length = length;
+    this.#at = end;
   }
 
   /** Whatever stands behind a backslash is looked at when the token is complete. */
@@ -206,15 +235,12 @@ export class JsonLexer {
 
   #append(byte: number): void {
     this.#at++;
-    if (this.length < this.#maxLength) {
-      if (this.length === this.#buffer.length) this.#grow();
-      this.#buffer[this.length] = byte;
-    }
-    this.length++;
+    if (this.length === this.#buffer.length) this.#grow();
+    this.#buffer[this.length++] = byte;
   }
 
   #grow(): void {
-    const larger = new Uint8Array(Math.min(this.#buffer.length * 2, this.#maxLength));
+    const larger = new Uint8Array(this.#buffer.length * 2);
     larger.set(this.#buffer);
     this.#buffer = larger;
   }

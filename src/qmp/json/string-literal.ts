@@ -1,6 +1,6 @@
 // A string token's escapes and encoding: docs/reference/corrections.md §1.D, and the texts of what is wrong with them.
 
-import { decodeUtf8, decodeUtf8Lossy, isNoncharacter } from "./unicode.ts";
+import { decodeCharacter, decoded, decodeUtf8Lossy, isNoncharacter, TextBuilder } from "./unicode.ts";
 
 const BACKSLASH = 0x5c;
 const LOWER_U = 0x75;
@@ -21,33 +21,42 @@ const SIMPLE_ESCAPES: ReadonlyMap<number, number> = new Map([
 /** A string's text, or why it is none, as QEMU says it behind `JSON parse error, `. */
 export type StringLiteral = { readonly text: string } | { readonly error: string };
 
-/** Reads a string token, quotes included. */
+const builder = new TextBuilder();
+
+/** Reads a string token, quotes included. Of several mistakes the first is told. */
 export function readStringLiteral(token: Uint8Array): StringLiteral {
+  const error = build(token);
+  const text = builder.take();
+  return error === undefined ? { text } : { error };
+}
+
+/** Puts the text into `builder`, up to the first mistake, which it returns. */
+function build(token: Uint8Array): string | undefined {
   const end = token.length - 1;
-  let text = "";
   let at = 1;
   while (at < end) {
-    let run = token.indexOf(BACKSLASH, at);
-    if (run === -1 || run > end) run = end;
-    const plain = decodeUtf8(token.subarray(at, run));
-    // Whichever comes first is what is reported.
-    if (plain === undefined) return { error: "invalid UTF-8 sequence in string" };
-    text += plain;
-    if (run === end) break;
-    const behind = token[run + 1]!;
-    if (behind === LOWER_U) {
-      const unicode = readUnicodeEscape(token, run);
-      if (unicode === undefined) return { error: `${quoteEscape(token, run)} is not a valid Unicode character` };
-      text += String.fromCodePoint(unicode);
-      at = run + (unicode >= 0x10000 ? 12 : 6);
+    const byte = token[at]!;
+    if (byte === BACKSLASH) {
+      const behind = token[at + 1]!;
+      const character = behind === LOWER_U ? readUnicodeEscape(token, at) : SIMPLE_ESCAPES.get(behind);
+      if (character === undefined) {
+        if (behind !== LOWER_U) return "invalid escape sequence in string";
+        return `${quoteEscape(token, at)} is not a valid Unicode character`;
+      }
+      builder.append(character);
+      if (behind !== LOWER_U) at += 2;
+      else at += character >= 0x10000 ? 12 : 6;
+    } else if (byte < 0x80) {
+      builder.append(byte);
+      at++;
     } else {
-      const character = SIMPLE_ESCAPES.get(behind);
-      if (character === undefined) return { error: "invalid escape sequence in string" };
-      text += String.fromCharCode(character);
-      at = run + 2;
+      decodeCharacter(token, at);
+      if (decoded.codePoint < 0) return "invalid UTF-8 sequence in string";
+      builder.append(decoded.codePoint);
+      at += decoded.length;
     }
   }
-  return { text };
+  return undefined;
 }
 
 /** The code point of `\uXXXX` or of a pair of surrogates at `at`, or `undefined` if it is none. */
@@ -74,8 +83,19 @@ function readLowSurrogate(token: Uint8Array, at: number): number | undefined {
 }
 
 function readHex4(token: Uint8Array, at: number): number | undefined {
-  const digits = String.fromCharCode(...token.subarray(at, at + 4));
-  return /^[0-9a-fA-F]{4}$/.test(digits) ? Number.parseInt(digits, 16) : undefined;
+  let value = 0;
+  for (let i = at; i < at + 4; i++) {
+    const digit = hexDigit(token[i] ?? 0);
+    if (digit === -1) return undefined;
+    value = value * 16 + digit;
+  }
+  return value;
+}
+
+function hexDigit(byte: number): number {
+  if (byte >= 0x30 && byte <= 0x39) return byte - 0x30;
+  const lower = byte | 0x20;
+  return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1;
 }
 
 /** The escape as it is shown: its six bytes, or all twelve of a pair that makes no character. The closing quote may be among them. */

@@ -4,10 +4,40 @@ const REPLACEMENT = 0xfffd;
 /** Code units that one call of fromCharCode takes. */
 const BATCH = 4096;
 
-// Scratch space: nothing here calls back, so one of each is enough.
-const units = new Uint16Array(BATCH + 1);
-/** The character that `decodeAt` found: its code point, or -1 if it is none, and the bytes that it takes. */
-const decoded = { codePoint: 0, length: 0 };
+/** What `decodeCharacter` found: the code point, or -1 if it is none, and the bytes that it takes. One for all: nothing here waits. */
+export const decoded: { codePoint: number; length: number } = { codePoint: 0, length: 0 };
+
+/** Text put together from code points. */
+export class TextBuilder {
+  readonly #units = new Uint16Array(BATCH + 1);
+  #parts: string[] = [];
+  #count = 0;
+
+  append(codePoint: number): void {
+    if (codePoint >= 0x10000) {
+      this.#units[this.#count++] = 0xd800 + ((codePoint - 0x10000) >> 10);
+      this.#units[this.#count++] = 0xdc00 + (codePoint & 0x3ff);
+    } else {
+      this.#units[this.#count++] = codePoint;
+    }
+    if (this.#count >= BATCH) this.#flush();
+  }
+
+  /** The text so far; the next one begins. */
+  take(): string {
+    this.#flush();
+    const text = this.#parts.join("");
+    this.#parts = [];
+    return text;
+  }
+
+  #flush(): void {
+    this.#parts.push(String.fromCharCode.apply(null, this.#units.subarray(0, this.#count) as unknown as number[]));
+    this.#count = 0;
+  }
+}
+
+const lossyText = new TextBuilder();
 
 /** True for surrogates, for the 66 code points that Unicode sets aside, and for what is beyond its range. */
 export function isNoncharacter(codePoint: number): boolean {
@@ -19,41 +49,17 @@ export function isNoncharacter(codePoint: number): boolean {
   );
 }
 
-/** The text of `bytes`, or `undefined` if a sequence is not valid. */
-export function decodeUtf8(bytes: Uint8Array): string | undefined {
-  return decode(bytes, false);
-}
-
 /** The text of `bytes` with U+FFFD in place of each sequence that is not valid. */
 export function decodeUtf8Lossy(bytes: Uint8Array): string {
-  return decode(bytes, true) ?? "";
-}
-
-function decode(bytes: Uint8Array, lossy: boolean): string | undefined {
-  let text = "";
-  let count = 0;
   for (let at = 0; at < bytes.length; at += decoded.length) {
-    decodeAt(bytes, at);
-    let codePoint = decoded.codePoint;
-    if (codePoint < 0) {
-      if (!lossy) return undefined;
-      codePoint = REPLACEMENT;
-    }
-    if (codePoint >= 0x10000) {
-      units[count++] = 0xd800 + ((codePoint - 0x10000) >> 10);
-      units[count++] = 0xdc00 + (codePoint & 0x3ff);
-    } else {
-      units[count++] = codePoint;
-    }
-    if (count >= BATCH) {
-      text += String.fromCharCode(...units.subarray(0, count));
-      count = 0;
-    }
+    decodeCharacter(bytes, at);
+    lossyText.append(decoded.codePoint < 0 ? REPLACEMENT : decoded.codePoint);
   }
-  return text + String.fromCharCode(...units.subarray(0, count));
+  return lossyText.take();
 }
 
-function decodeAt(bytes: Uint8Array, at: number): void {
+/** Decodes the character at `at` into `decoded`. What is no character ends where the next one may begin. */
+export function decodeCharacter(bytes: Uint8Array, at: number): void {
   const lead = bytes[at]!;
   decoded.length = 1;
   decoded.codePoint = lead < 0x80 ? lead : -1;
