@@ -138,7 +138,7 @@ describe("BlockGraph.add", () => {
       await expect(add({ driver: "raw", file: "n", ...options }, "r")).rejects.toThrow(text);
     }
     await add({ driver: "raw", file: "n", offset: 513 }, "r");
-    expect(graph.node("r")?.lengthBytes).toBe((1 << 20) - 1024);
+    expect(graph.node("r")?.lengthBytes).toBe((1 << 20) - 512);
   });
 
   it("takes QEMU's texts for files that cannot be opened", async () => {

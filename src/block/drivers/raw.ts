@@ -50,8 +50,8 @@ export class RawDriver implements BlockDriver {
   get lengthBytes(): number {
     if (this.#whole) return this.#file.lengthBytes;
     if (this.sizeBytes !== undefined) return this.sizeBytes;
-    const length = this.#file.lengthBytes - this.offsetBytes;
-    return length - (length % SECTOR_SIZE_BYTES);
+    // Where the image does not begin with a sector, its last sector reaches past the end of the file, and cannot be read.
+    return Math.ceil((this.#file.lengthBytes - this.offsetBytes) / SECTOR_SIZE_BYTES) * SECTOR_SIZE_BYTES;
   }
 
   read(offsetBytes: number, vector: IoVector): void | Promise<void> {
