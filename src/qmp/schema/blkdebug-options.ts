@@ -1,6 +1,6 @@
 // What blkdebug is told to do, as QMP's BlockdevOptionsBlkdebug has it: docs/reference/corrections.md E.
 
-import { array, bool, enumeration, int, object, optional, str } from "./types.ts";
+import { array, bool, enumeration, int, type Members, object, optional, str } from "./types.ts";
 
 const event = enumeration(
   ...["l1_update", "l1_grow_alloc_table", "l1_grow_write_table", "l1_grow_activate_table"],
@@ -32,7 +32,7 @@ const setState = object({ event, state: optional(int), new_state: int });
 const permission = enumeration("consistent-read", "write", "write-unchanged", "resize");
 
 /** All members but `image`, in the order in which they are looked at. */
-export const blkdebugOptions = {
+export const blkdebugOptions: Members = {
   config: optional(str),
   align: optional(int),
   "max-transfer": optional(int),
