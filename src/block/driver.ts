@@ -9,6 +9,8 @@ import type { SnapshotSource } from "./snapshot-source.ts";
 
 /** The unit of the guest's requests and of every node's length. */
 export const SECTOR_SIZE_BYTES = 512;
+/** The longest that a node can be: offsets are `number`s. */
+export const MAX_NODE_BYTES: number = 2 ** 53 - SECTOR_SIZE_BYTES;
 
 /** What stands in a range, as far as it is the same throughout: `lengthBytes` of it from the offset that was asked for. */
 export interface BlockStatus {

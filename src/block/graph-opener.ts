@@ -13,7 +13,7 @@ import {
   isInlineChild,
   type OpenContext,
 } from "./graph-options.ts";
-import { inheritedBy, NOTHING_INHERITED, settingsOf } from "./graph-settings.ts";
+import { checkSettings, inheritedBy, NOTHING_INHERITED, settingsOf } from "./graph-settings.ts";
 import { BlockNode } from "./node.ts";
 import type { NodeList } from "./node-list.ts";
 import type { NodeSettings } from "./node-settings.ts";
@@ -27,8 +27,8 @@ interface Graph {
 }
 
 /**
- * The life of nodes. A node gets its name, and with it its place in the list, when its `file` is open; its other children and its
- * driver are opened after that: so errors come in QEMU's order, and so do listings.
+ * The life of nodes. A node gets its name, and with it its place in the list, when its `file` is open and its settings are checked;
+ * its other children and its driver are opened after that: so errors come in QEMU's order, and so do listings.
  */
 export class GraphOpener {
   readonly #graph: Graph;
@@ -94,6 +94,7 @@ export class GraphOpener {
     try {
       const [file, others] = [opener.children.filter(isFile), opener.children.filter((child) => !isFile(child))];
       await this.#openChildren(file, options, settings, children);
+      checkSettings(settings);
       name = names.take(options["node-name"]);
       const order = this.#order++;
       await this.#openChildren(others, options, settings, children);

@@ -5,7 +5,7 @@ import type { DrainedSection } from "./drain.ts";
 import type { BlockDriver, ChildRole, PreparedReopen } from "./driver.ts";
 import type { BlockGraph } from "./graph.ts";
 import { type BlockdevOptions, type DriverOpener, isInlineChild, type OpenContext } from "./graph-options.ts";
-import { inheritedBy, NOTHING_INHERITED, settingsOf } from "./graph-settings.ts";
+import { checkSettings, inheritedBy, NOTHING_INHERITED, settingsOf } from "./graph-settings.ts";
 import type { BlockNode } from "./node.ts";
 import type { NodeEntry } from "./node-list.ts";
 import type { NodeSettings } from "./node-settings.ts";
@@ -90,11 +90,13 @@ function plan(
   inherited: NodeSettings,
 ): void {
   const { node } = entry;
-  if (options.driver !== entry.options.driver) throw new QmpError("Cannot change the option 'driver'");
-  const opener = services.opener(options.driver)!;
-  if (opener.reopen === undefined)
-    throw new QmpError(`Block format '${options.driver}' used by node '${node.name}' does not support reopening files`);
+  const opener = services.opener(entry.options.driver)!;
   const settings = settingsOf(options, inherited);
+  checkSettings(settings);
+  if (opener.reopen === undefined)
+    throw new QmpError(
+      `Block format '${entry.options.driver}' used by node '${node.name}' does not support reopening files`,
+    );
   refuseOtherOptions(node.driver, entry.options, options, opener.reopen.options);
   changes.push({ entry, opener, options, settings, driver: undefined, prepared: undefined });
   for (const { role, node: child } of node.driver.children) {

@@ -8,10 +8,9 @@ import { DEFAULT_NODE_SETTINGS, type NodeSettings } from "./node-settings.ts";
 /** Of a node that stands in nobody's options. */
 export const NOTHING_INHERITED: NodeSettings = { readOnly: false, ...DEFAULT_NODE_SETTINGS };
 
-/** Throws a `QmpError` with QEMU's text where two options are against one another. */
 export function settingsOf(options: BlockdevOptions, inherited: NodeSettings): NodeSettings {
   const { cache } = options;
-  const settings: NodeSettings = {
+  return {
     readOnly: options["read-only"] ?? inherited.readOnly,
     autoReadOnly: options["auto-read-only"] ?? inherited.autoReadOnly,
     forceShare: options["force-share"] ?? inherited.forceShare,
@@ -20,12 +19,14 @@ export function settingsOf(options: BlockdevOptions, inherited: NodeSettings): N
     cacheDirect: cache?.direct ?? inherited.cacheDirect,
     cacheNoFlush: cache?.["no-flush"] ?? inherited.cacheNoFlush,
   };
-  if (settings.detectZeroes === "unmap" && settings.discard !== "unmap") {
-    throw new QmpError("setting detect-zeroes to unmap is not allowed without setting discard operation to unmap");
-  }
+}
+
+/** Throws a `QmpError` with QEMU's text where two are against one another. */
+export function checkSettings(settings: NodeSettings): void {
   if (settings.forceShare && !settings.readOnly)
     throw new QmpError("force-share=on can only be used with read-only images");
-  return settings;
+  if (settings.detectZeroes === "unmap" && settings.discard !== "unmap")
+    throw new QmpError("setting detect-zeroes to unmap is not allowed without setting discard operation to unmap");
 }
 
 /** What a child that is given within the options of a node with these settings has by default. */

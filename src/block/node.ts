@@ -6,7 +6,7 @@ import type { IoVector } from "../base/io-vector.ts";
 import { isZero } from "../base/zero.ts";
 import { DirtyBitmapList } from "../bitmap/dirty-bitmap-list.ts";
 import { BeforeWriteNotifiers, DROP_REQUEST, type NotifierVerdict } from "./before-write-notifier.ts";
-import { type BlockDriver, type BlockStatus, SECTOR_SIZE_BYTES } from "./driver.ts";
+import { type BlockDriver, type BlockStatus, MAX_NODE_BYTES, SECTOR_SIZE_BYTES } from "./driver.ts";
 import { GraphNode } from "./graph-node.ts";
 import { DEFAULT_NODE_SETTINGS, type NodeSettings } from "./node-settings.ts";
 import { type TrackedRequest, TrackedRequests } from "./tracked-request.ts";
@@ -204,6 +204,7 @@ export class BlockNode extends GraphNode {
     if (this.readOnly) throw new BlockError("EACCES", "Image is read-only");
     if (this.driver.resize === undefined)
       throw new BlockError("ENOTSUP", "Image format driver does not support resize");
+    if (lengthBytes > MAX_NODE_BYTES) throw new BlockError("EFBIG");
     this.bitmaps.checkTruncate(Math.ceil(lengthBytes / SECTOR_SIZE_BYTES) * SECTOR_SIZE_BYTES);
     await this.driver.resize(lengthBytes);
     this.childResized();

@@ -4,16 +4,7 @@ import { QmpError } from "../base/errors.ts";
 import type { BlockDriver } from "./driver.ts";
 import { type BlockdevOptions, isInlineChild, type OptionValue } from "./graph-options.ts";
 
-const COMMON = [
-  "driver",
-  "node-name",
-  "read-only",
-  "auto-read-only",
-  "force-share",
-  "discard",
-  "detect-zeroes",
-  "cache",
-];
+const COMMON = ["node-name", "read-only", "auto-read-only", "force-share", "discard", "detect-zeroes", "cache"];
 
 /** Throws a `QmpError` with QEMU's text for the first option that is not as it was and not among `changeable`. */
 export function refuseOtherOptions(
@@ -22,17 +13,15 @@ export function refuseOtherOptions(
   after: BlockdevOptions,
   changeable: readonly string[],
 ): void {
-  if (after.driver !== before.driver) throw new QmpError("Cannot change the option 'driver'");
-  const free = [...COMMON, ...changeable];
-  for (const { role, node } of driver.children) {
-    if (!free.includes(role)) refuseOtherChild(role, before[role], after[role], node.name);
-    free.push(role);
-  }
+  const roles = driver.children.map(({ role }) => role);
+  const free = [...COMMON, ...changeable, ...roles];
   const [old, now] = [flatten(before, free), flatten(after, free)];
-  for (const [path, value] of now)
-    if (old.get(path) !== value) throw new QmpError(`Cannot change the option '${path}'`);
   for (const path of old.keys())
     if (!now.has(path)) throw new QmpError(`Option '${path}' cannot be reset to its default value`);
+  for (const [path, value] of now)
+    if (old.get(path) !== value) throw new QmpError(`Cannot change the option '${path}'`);
+  for (const { role, node } of driver.children)
+    if (!changeable.includes(role)) refuseOtherChild(role, before[role], after[role], node.name);
 }
 
 /** A child may be given by its name; by options only if it was before, and then it is reopened with them. */
@@ -56,5 +45,13 @@ function flatten(options: BlockdevOptions, without: readonly string[]): Map<stri
     else for (const [key, member] of Object.entries(value)) visit(`${path}.${key}`, member);
   };
   for (const [option, value] of Object.entries(options)) if (!without.includes(option)) visit(option, value);
-  return values;
+  return new Map([...values].sort(([a], [b]) => rank(a) - rank(b)));
+}
+
+/** QEMU looks at options in the order of a hash: these come in this one, all others last. */
+const ORDER = ["offset", "read-zeroes", "throttle-group", "driver", "size", "filename"];
+
+function rank(path: string): number {
+  const index = ORDER.indexOf(path);
+  return index < 0 ? ORDER.length : index;
 }

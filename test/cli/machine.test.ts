@@ -1,5 +1,5 @@
 // `vblk machine` as a client of QEMU's meets it: command line, sockets, events, signals.
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { type RunningCli, runCli, startCli, withFolder } from "../support/cli.ts";
@@ -15,11 +15,13 @@ async function startMachine(folder: string, args: readonly string[]): Promise<{ 
   void run.result.then(() => {
     ended = true;
   });
-  while (!existsSync(path)) {
+  for (;;) {
+    // The socket is there a moment before somebody listens at it.
+    const qmp = await QmpSocket.connect(path).catch(() => undefined);
+    if (qmp !== undefined) return { run, qmp };
     if (ended) throw new Error((await run.result).stderr);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
-  return { run, qmp: await QmpSocket.connect(path) };
 }
 
 describe("vblk machine", () => {
@@ -107,6 +109,42 @@ describe("vblk machine", () => {
       });
       await second.execute("qmp_capabilities");
       second.send('{"execute":"quit"}');
+      expect((await run.result).code).toBe(0);
+    }));
+
+  it("answers numbers that nothing can be as large as, and lives on", () =>
+    withFolder(async (folder) => {
+      const { run, qmp } = await startMachine(folder, ["-M", "none"]);
+      await qmp.execute("qmp_capabilities");
+      await qmp.execute("blockdev-add", { driver: "memory", "node-name": "m", size: MIB });
+      const refusals: [string, object, string][] = [
+        ["block_resize", { "node-name": "m", size: 8e18 }, "File too large"],
+        ["block_resize", { "node-name": "m", size: 2 ** 50 }, "Cannot allocate memory"],
+        [
+          "blockdev-add",
+          { driver: "null-co", "node-name": "n", size: 2 ** 60 },
+          "Could not refresh total sector count: File too large",
+        ],
+        [
+          "blockdev-add",
+          { driver: "memory", "node-name": "n", size: 2 ** 52 },
+          "Could not open 'memory': Cannot allocate memory",
+        ],
+      ];
+      for (const [command, args, desc] of refusals) {
+        qmp.send(
+          JSON.stringify({ execute: command, arguments: args, id: desc }).replace(
+            "8000000000000000000",
+            "8000000000000000001",
+          ),
+        );
+        expect(await qmp.next((message) => message["id"] === desc)).toMatchObject({ error: { desc } });
+      }
+      await qmp.execute("blockdev-add", { driver: "null-co", "node-name": "big", size: 2 ** 52 });
+      expect(await qmp.execute("block-dirty-bitmap-add", { node: "big", name: "b", granularity: 512 })).toMatchObject({
+        error: { desc: "Too much space will be occupied by the bitmap. Use larger granularity" },
+      });
+      qmp.send('{"execute":"quit"}');
       expect((await run.result).code).toBe(0);
     }));
 

@@ -1,15 +1,13 @@
 // Opens images without a file from options: `null-co`, and `memory`, which QEMU does not have.
 
 import { QmpError } from "../../base/errors.ts";
-import { type BlockDriver, SECTOR_SIZE_BYTES } from "../driver.ts";
+import { type BlockDriver, MAX_NODE_BYTES, SECTOR_SIZE_BYTES } from "../driver.ts";
 import type { BlockdevOptions, BlockdevReference, DriverOpener } from "../graph-options.ts";
-import { MemoryDriver } from "./memory.ts";
+import { MAX_MEMORY_BYTES, MemoryDriver } from "./memory.ts";
 import { MemoryOverlayDriver } from "./memory-overlay.ts";
 import { NullDriver } from "./null.ts";
 
 const DEFAULT_NULL_BYTES = 2 ** 30;
-/** What an array may hold, and more than tests need. */
-const MAX_MEMORY_BYTES = 2 ** 32;
 const MIN_CLUSTER_BYTES = 512;
 const MAX_CLUSTER_BYTES = 2 ** 21;
 
@@ -44,6 +42,7 @@ export const nullOpener: DriverOpener = {
       "latency-ns": latencyNs = 0,
     } = options as NullNodeOptions;
     if (latencyNs < 0) throw new QmpError("latency-ns is invalid");
+    if (size > MAX_NODE_BYTES) throw new QmpError("Could not refresh total sector count: File too large");
     return new NullDriver({ lengthBytes: wholeSectors(size), readZeroes, latencyNs, clock });
   },
 };

@@ -48,11 +48,13 @@ export class MemoryOverlayDriver implements BlockDriver {
   read(offsetBytes: number, vector: IoVector): void | Promise<void> {
     const end = offsetBytes + vector.byteLength;
     const pending: Promise<void>[] = [];
+    const bytes = this.#bytes;
     for (let at = offsetBytes; at < end; ) {
+      const start = at;
       const own = this.#own.get(at);
       const to = this.#runEnd(this.#own, at, end, own);
       const part = new IoVector(vector.bytes).slice(vector, at - offsetBytes, to - at);
-      const done = own ? part.copyFrom(this.#bytes, at) : this.#readBelow(at, part);
+      const done = attempt(() => (own ? part.copyFrom(bytes, start) : this.#readBelow(start, part)));
       if (done !== undefined) pending.push(done);
       at = to;
     }
@@ -82,9 +84,9 @@ export class MemoryOverlayDriver implements BlockDriver {
     const first = this.#up(offsetBytes);
     const last = end === this.lengthBytes ? end : this.#down(end);
     if (first >= last) return this.#writePlainZeroes(offsetBytes, end);
-    const pending = [this.#writePlainZeroes(offsetBytes, first), this.#writePlainZeroes(last, end)];
+    const parts = [() => this.#writePlainZeroes(offsetBytes, first), () => this.#writePlainZeroes(last, end)];
+    const later = parts.map(attempt).filter((done) => done !== undefined);
     this.#zeroClusters(first, last);
-    const later = pending.filter((done) => done !== undefined);
     if (later.length > 0) return allOf(later);
   }
 
@@ -164,7 +166,7 @@ export class MemoryOverlayDriver implements BlockDriver {
   /** A cluster as it is below. */
   #fetch(at: number): { bytes: Uint8Array; done: void | Promise<void> } {
     const bytes = new Uint8Array(Math.min(this.clusterSizeBytes, this.lengthBytes - at));
-    return { bytes, done: this.#readBelow(at, IoVector.of(bytes)) };
+    return { bytes, done: attempt(() => this.#readBelow(at, IoVector.of(bytes))) };
   }
 
   #readBelow(offsetBytes: number, vector: IoVector): void | Promise<void> {
@@ -189,6 +191,16 @@ export class MemoryOverlayDriver implements BlockDriver {
   }
 }
 
-async function allOf(pending: readonly Promise<void>[]): Promise<void> {
-  await Promise.all(pending);
+/** A part of a request: what fails at once fails like what fails later, so that the other parts are waited for. */
+function attempt(part: () => void | Promise<void>): void | Promise<void> {
+  try {
+    return part();
+  } catch (error) {
+    return Promise.reject(error);
+  }
+}
+
+/** Done when all parts have ended, for none may go on when the request has; fails with the error of the first that failed. */
+async function allOf(parts: readonly Promise<void>[]): Promise<void> {
+  for (const outcome of await Promise.allSettled(parts)) if (outcome.status === "rejected") throw outcome.reason;
 }

@@ -1,8 +1,12 @@
 // A driver whose image is an array: exact, fast and gone at the end. For tests, benchmarks and embedders.
 
 import { assert } from "../../base/assert.ts";
+import { BlockError } from "../../base/errors.ts";
 import { fillZeroes, type IoVector } from "../../base/io-vector.ts";
 import { type BlockDriver, type BlockStatus, type DriverChild, SECTOR_SIZE_BYTES } from "../driver.ts";
+
+/** What an array may hold, and more than tests need. */
+export const MAX_MEMORY_BYTES: number = 2 ** 32;
 
 /** An image in memory. Nothing outlives the process: `flush` has nothing to do. */
 export class MemoryDriver implements BlockDriver {
@@ -51,6 +55,7 @@ export class MemoryDriver implements BlockDriver {
   }
 
   resize(lengthBytes: number): void {
+    if (lengthBytes > MAX_MEMORY_BYTES) throw new BlockError("ENOMEM");
     const bytes = new Uint8Array(Math.ceil(lengthBytes / SECTOR_SIZE_BYTES) * SECTOR_SIZE_BYTES);
     bytes.set(this.#bytes.subarray(0, Math.min(lengthBytes, this.#bytes.length)));
     this.#bytes = bytes;
