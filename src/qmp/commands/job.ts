@@ -106,6 +106,11 @@ export function jobCommands(jobs: JobList): Command[] {
       run: ({ device, speed }) => findBlockJob(jobs, device).setSpeed(Number(speed)),
     }),
     defineCommand({
+      name: "block-job-change",
+      arguments: object({ id: str, type: jobType }),
+      run: ({ id }) => findBlockJob(jobs, id).change(),
+    }),
+    defineCommand({
       name: "query-jobs",
       returns: array(jobInfo),
       run: () => [...jobs].map(describeJob),
