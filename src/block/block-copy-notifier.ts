@@ -1,10 +1,13 @@
 // What stands between guests and a node that is being copied: docs/reference/backup.md §4.4, corrections.md B1.
 
 import { BlockError } from "../base/errors.ts";
+import { tracePoint } from "../base/trace.ts";
 import { type BeforeWriteNotifier, DROP_REQUEST, type NotifierVerdict } from "./before-write-notifier.ts";
 import type { BlockCopy } from "./block-copy.ts";
 import type { NodeParent } from "./drain.ts";
 import type { TrackedRequest } from "./tracked-request.ts";
+
+const traceEnter = tracePoint("backup_do_cow_enter");
 
 /**
  * What becomes of a guest's write whose old data cannot be copied, as in QMP. `break-guest-write` fails it with the errno of that
@@ -60,6 +63,8 @@ export class BlockCopyNotifier implements BeforeWriteNotifier {
   }
 
   beforeWrite(request: TrackedRequest): NotifierVerdict | Promise<NotifierVerdict> {
+    if (traceEnter.enabled)
+      traceEnter.emit({ offset: request.offsetBytes, bytes: request.lengthBytes, kind: request.kind });
     if (request.kind === "discard") return DROP_REQUEST;
     request.mayUnmap = false;
     if (this.#snapshotError !== undefined) return undefined;

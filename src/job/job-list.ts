@@ -1,7 +1,10 @@
 // All jobs of a machine: docs/reference/backup.md §1.4.
 
 import { QmpError } from "../base/errors.ts";
+import { tracePoint } from "../base/trace.ts";
 import { Job, type JobEvent, type JobListener, type JobOptions } from "./job.ts";
+
+const traceStatus = tracePoint("job_state_transition");
 
 const ID = /^[A-Za-z][A-Za-z0-9\-._]*$/;
 
@@ -70,6 +73,7 @@ export class JobList {
   }
 
   #heard(job: Job, event: JobEvent): void {
+    if (event.kind === "status-change" && traceStatus.enabled) traceStatus.emit({ job: job.id, status: event.status });
     if (event.kind === "status-change" && event.status === "null")
       this.#jobs = this.#jobs.filter((other) => other !== job);
     for (const listener of this.#listeners) listener(job, event);

@@ -225,11 +225,12 @@ describe("An endless guest", () => {
     const original = sourceDriver.bytes.slice();
 
     let requests = 0;
+    let mayWrite = false; // before the backup begins a write would be part of what it copies
     const bytes = pattern(4096, 77);
     const endless = (async (): Promise<void> => {
       for (let i = 0; ; i++) {
         const at = ((i * 37) % 1024) * 4096;
-        if (i % 3 === 0) await disk.write(at, bytes);
+        if (mayWrite && i % 3 === 0) await disk.write(at, bytes);
         else await disk.read(at, 4096);
         requests++;
       }
@@ -243,6 +244,7 @@ describe("An endless guest", () => {
       source: node,
       target: new BlockNode({ name: "target", driver: targetDriver }),
     });
+    mayWrite = true;
     expect(await backup.job.untilConcluded()).toMatchObject({ kind: "completed" });
     while (ticks < 5 || requests < 500) await systemClock.yield();
     clearInterval(timer);

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { Machine } from "../../machine/machine.ts";
 import { runScript, type ScriptMain, type ScriptReporter } from "../../machine/script.ts";
+import { subscribeTrace } from "../../src/base/trace.ts";
 import { withFolder } from "../support/cli.ts";
 
 const CLUSTER = 65_536;
@@ -193,6 +194,28 @@ describe("MachineControl", () => {
         expect(() => control.addBitmap({ name: "b" })).toThrow("Bitmap already exists: b");
         expect(() => control.removeBitmap({ name: "c" })).toThrow("Dirty bitmap 'c' not found");
       });
+    }));
+
+  it("traces a backup under QEMU's names: what guests wait for, and the job's states", () =>
+    withFolder(async (folder) => {
+      const lines: string[] = [];
+      const end = subscribeTrace("*_do_cow_enter", (name, { offset, bytes }) =>
+        lines.push(`${name} ${offset}+${bytes}`),
+      );
+      const endStates = subscribeTrace("job_state_transition", (_, { status }) => lines.push(String(status)));
+      await runOnFile(folder, new Uint8Array(64 * MIB).fill(1), async ({ guest, control }) => {
+        const disk = await guest.probe();
+        const backup = await control.startBackup({ target: join(folder, "backup.img") });
+        await disk.write(4096, new Uint8Array(512));
+        await backup.completed;
+      });
+      end();
+      endStates();
+      expect(lines).toContain("backup_do_cow_enter 4096+512");
+      expect(lines.filter((line) => !line.startsWith("backup"))).toEqual([
+        ...["created", "running", "paused", "running"],
+        ...["waiting", "pending", "concluded", "null"],
+      ]);
     }));
 
   it("tells the end of a cancelled backup by rejecting what was promised", () =>
