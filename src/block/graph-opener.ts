@@ -97,7 +97,7 @@ export class GraphOpener {
       checkSettings(settings);
       name = names.take(options["node-name"]);
       const order = this.#order++;
-      await this.#openChildren(others, options, settings, children);
+      await this.#openChildren(others, options, settings, children, name);
       const node = await this.#makeNode(name, options, settings, children.nodes);
       nodes.add({ node, options, ownedByMonitor, order });
       children.letGo();
@@ -114,12 +114,26 @@ export class GraphOpener {
     options: BlockdevOptions,
     settings: NodeSettings,
     children: HeldChildren,
+    name?: string,
   ): Promise<void> {
     for (const { role, required } of list) {
       const given = options[role];
-      if (isInlineChild(given)) children.add(role, await this.#open(given, false, inheritedBy(role, settings)));
-      else if (typeof given === "string") children.add(role, this.#graph.lookup(given).node);
+      if (given !== undefined && given === name) throw wouldCreateCycle(name, role, name);
+      if (isInlineChild(given)) {
+        const child = await this.#open(given, false, inheritedBy(role, settings));
+        await this.#hold(children, role, child);
+      } else if (typeof given === "string") children.add(role, this.#graph.lookup(given).node);
       else if (required) throw new QmpError(`A block device must be specified for "${role}"`);
+    }
+  }
+
+  /** What was opened for nobody else goes again where its own permissions are against its having a user. */
+  async #hold(children: HeldChildren, role: ChildRole, child: BlockNode): Promise<void> {
+    try {
+      children.add(role, child);
+    } catch (error) {
+      await this.release(child);
+      throw error;
     }
   }
 
@@ -160,6 +174,11 @@ class HeldChildren {
     for (const node of nodes) node.detachParent(this.#holder);
     return nodes;
   }
+}
+
+/** A node cannot stand on itself. */
+export function wouldCreateCycle(child: string, role: ChildRole, parent: string): QmpError {
+  return new QmpError(`Making '${child}' a ${role} child of '${parent}' would create a cycle`);
 }
 
 async function flush(node: BlockNode): Promise<void> {

@@ -89,5 +89,9 @@ export function isInlineChild(value: OptionValue | undefined): value is Blockdev
 /** What of a driver's options may be different after blockdev-reopen. */
 export interface ReopenRules {
   /** Options that may change, children among them; the driver is opened anew with them. */
-  readonly options: readonly string[];
+  readonly changeable: readonly string[];
+  /** Those of them that need not be given, and then have their defaults again. */
+  readonly resettable?: readonly string[];
+  /** Throws a `QmpError` where the driver's options will not do, before it is looked at what has changed. */
+  check?(options: BlockdevOptions, node: BlockNode): void;
 }

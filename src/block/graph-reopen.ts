@@ -4,13 +4,20 @@ import { QmpError } from "../base/errors.ts";
 import type { DrainedSection } from "./drain.ts";
 import type { BlockDriver, ChildRole, PreparedReopen } from "./driver.ts";
 import type { BlockGraph } from "./graph.ts";
-import { type BlockdevOptions, type DriverOpener, isInlineChild, type OpenContext } from "./graph-options.ts";
-import { checkSettings, inheritedBy, NOTHING_INHERITED, settingsOf } from "./graph-settings.ts";
+import { wouldCreateCycle } from "./graph-opener.ts";
+import {
+  type BlockdevOptions,
+  type DriverOpener,
+  isInlineChild,
+  type OpenContext,
+  type OptionValue,
+} from "./graph-options.ts";
+import { checkDetectZeroes, inheritedBy, NOTHING_INHERITED, settingsOf } from "./graph-settings.ts";
 import type { BlockNode } from "./node.ts";
 import type { NodeEntry } from "./node-list.ts";
 import type { NodeSettings } from "./node-settings.ts";
 import { PERM_WRITE, PERM_WRITE_UNCHANGED } from "./permissions.ts";
-import { refuseOtherChild, refuseOtherOptions } from "./reopen-options.ts";
+import { refuseChanges, refuseOtherChild, refuseResets } from "./reopen-options.ts";
 
 /** What it needs of whoever opens nodes. */
 export interface ReopenServices {
@@ -91,13 +98,18 @@ function plan(
 ): void {
   const { node } = entry;
   const opener = services.opener(entry.options.driver)!;
-  const settings = settingsOf(options, inherited);
-  checkSettings(settings);
+  // Other than all other settings, this one stays as it was.
+  const settings = settingsOf(options, { ...inherited, discard: node.settings.discard });
+  checkDetectZeroes(settings);
   if (opener.reopen === undefined)
     throw new QmpError(
       `Block format '${entry.options.driver}' used by node '${node.name}' does not support reopening files`,
     );
-  refuseOtherOptions(node.driver, entry.options, options, opener.reopen.options);
+  const { changeable, resettable = [] } = opener.reopen;
+  refuseResets(node.driver, entry.options, options, resettable);
+  opener.reopen.check?.(options, node);
+  checkFile(services.graph, node, options["file"]);
+  refuseChanges(node.driver, entry.options, options, changeable);
   changes.push({ entry, opener, options, settings, driver: undefined, prepared: undefined });
   for (const { role, node: child } of node.driver.children) {
     const given = options[role];
@@ -107,10 +119,20 @@ function plan(
   }
 }
 
+/** A node that is to be the file must be there, and the place for it. */
+function checkFile(graph: BlockGraph, node: BlockNode, given: OptionValue | undefined): void {
+  if (typeof given !== "string") return;
+  if (node.driver.children.some(({ role }) => role === "file")) childAfter(graph, node, "file", given);
+  else {
+    graph.find(undefined, given);
+    throw new QmpError("Cannot set file child to format node without file child");
+  }
+}
+
 /** Makes ready whatever may fail. */
 async function prepare(services: ReopenServices, change: Change): Promise<void> {
   const { entry, opener, options, settings } = change;
-  const changed = opener.reopen!.options.some((option) => changes(option, entry, options));
+  const changed = opener.reopen!.changeable.some((option) => changes(option, entry, options));
   if (changed) {
     const children = childrenAfter(services.graph, change);
     change.driver = await opener.open(services.context(options, settings, children));
@@ -130,18 +152,18 @@ function changes(option: string, entry: NodeEntry, options: BlockdevOptions): bo
 
 function childrenAfter(graph: BlockGraph, { entry, options }: Change): Map<ChildRole, BlockNode> {
   const children = new Map<ChildRole, BlockNode>();
-  for (const { role, node: child } of entry.node.driver.children) {
-    const given = options[role];
-    if (typeof given !== "string" || given === child.name) {
-      children.set(role, child);
-      continue;
-    }
-    const other = graph.find(undefined, given).node;
-    if (standsOn(other, entry.node))
-      throw new QmpError(`Making '${given}' a ${role} child of '${entry.node.name}' would create a cycle`);
-    children.set(role, other);
-  }
+  for (const { role } of entry.node.driver.children)
+    children.set(role, childAfter(graph, entry.node, role, options[role]));
   return children;
+}
+
+/** Another node where one is named, else the one that it is. */
+function childAfter(graph: BlockGraph, node: BlockNode, role: ChildRole, given: OptionValue | undefined): BlockNode {
+  const child = node.driver.children.find((candidate) => candidate.role === role)!.node;
+  if (typeof given !== "string" || given === child.name) return child;
+  const other = graph.find(undefined, given).node;
+  if (standsOn(other, node)) throw wouldCreateCycle(given, role, node.name);
+  return other;
 }
 
 function standsOn(node: BlockNode, below: BlockNode): boolean {

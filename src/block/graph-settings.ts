@@ -21,10 +21,15 @@ export function settingsOf(options: BlockdevOptions, inherited: NodeSettings): N
   };
 }
 
-/** Throws a `QmpError` with QEMU's text where two are against one another. */
+/** Throws a `QmpError` with QEMU's text where two are against one another in a node that is opened. */
 export function checkSettings(settings: NodeSettings): void {
   if (settings.forceShare && !settings.readOnly)
     throw new QmpError("force-share=on can only be used with read-only images");
+  checkDetectZeroes(settings);
+}
+
+/** Of those settings that matter to a node that is open already. */
+export function checkDetectZeroes(settings: NodeSettings): void {
   if (settings.detectZeroes === "unmap" && settings.discard !== "unmap")
     throw new QmpError("setting detect-zeroes to unmap is not allowed without setting discard operation to unmap");
 }
@@ -38,7 +43,7 @@ export function inheritedBy(role: ChildRole, settings: NodeSettings): NodeSettin
     ...NOTHING_INHERITED,
     readOnly,
     autoReadOnly,
-    forceShare: forceShare && readOnly,
+    forceShare,
     discard: "unmap",
     cacheDirect,
     cacheNoFlush,

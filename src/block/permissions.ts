@@ -75,13 +75,14 @@ function withCovered(nodeName: string, edges: readonly ParentEdge[], edge: Paren
   };
 }
 
+/** Looks, as QEMU does, at what each in turn does not share. */
 function refuseConflicts(nodeName: string, edges: readonly ParentEdge[], effective: readonly Permissions[]): void {
-  for (let a = 0; a < edges.length; a++) {
-    for (let b = 0; b < edges.length; b++) {
-      const conflict = effective[a]!.needs & ~effective[b]!.shares;
-      if (a === b || conflict === 0) continue;
-      const required = describeUse(nodeName, edges[a]!);
-      const unshared = describeUse(nodeName, edges[b]!);
+  for (let unsharing = 0; unsharing < edges.length; unsharing++) {
+    for (let needing = 0; needing < edges.length; needing++) {
+      const conflict = effective[needing]!.needs & ~effective[unsharing]!.shares;
+      if (needing === unsharing || conflict === 0) continue;
+      const required = describeUse(nodeName, edges[needing]!);
+      const unshared = describeUse(nodeName, edges[unsharing]!);
       throw new QmpError(
         `Permission conflict on node '${nodeName}': permissions '${permissionNames(conflict)}' are both required by ` +
           `${required} and unshared by ${unshared}.`,

@@ -4,24 +4,38 @@ import { QmpError } from "../base/errors.ts";
 import type { BlockDriver } from "./driver.ts";
 import { type BlockdevOptions, isInlineChild, type OptionValue } from "./graph-options.ts";
 
-const COMMON = ["node-name", "read-only", "auto-read-only", "force-share", "discard", "detect-zeroes", "cache"];
+const COMMON = ["node-name", "read-only", "auto-read-only", "discard", "detect-zeroes", "cache"];
 
-/** Throws a `QmpError` with QEMU's text for the first option that is not as it was and not among `changeable`. */
-export function refuseOtherOptions(
+/** Throws a `QmpError` with QEMU's text if an option was given that is not given any more, and has to be. */
+export function refuseResets(
   driver: BlockDriver,
   before: BlockdevOptions,
   after: BlockdevOptions,
-  changeable: readonly string[],
+  free: readonly string[],
 ): void {
-  const roles = driver.children.map(({ role }) => role);
-  const free = [...COMMON, ...changeable, ...roles];
-  const [old, now] = [flatten(before, free), flatten(after, free)];
-  for (const path of old.keys())
+  const without = [...COMMON, ...free, ...rolesOf(driver)];
+  const now = flatten(after, without);
+  for (const path of flatten(before, without).keys())
     if (!now.has(path)) throw new QmpError(`Option '${path}' cannot be reset to its default value`);
-  for (const [path, value] of now)
+}
+
+/** Throws a `QmpError` with QEMU's text for the first option that is not as it was, and may not change. */
+export function refuseChanges(
+  driver: BlockDriver,
+  before: BlockdevOptions,
+  after: BlockdevOptions,
+  free: readonly string[],
+): void {
+  const without = [...COMMON, ...free, ...rolesOf(driver)];
+  const old = flatten(before, without);
+  for (const [path, value] of flatten(after, without))
     if (old.get(path) !== value) throw new QmpError(`Cannot change the option '${path}'`);
   for (const { role, node } of driver.children)
-    if (!changeable.includes(role)) refuseOtherChild(role, before[role], after[role], node.name);
+    if (!free.includes(role)) refuseOtherChild(role, before[role], after[role], node.name);
+}
+
+function rolesOf(driver: BlockDriver): string[] {
+  return driver.children.map(({ role }) => role);
 }
 
 /** A child may be given by its name; by options only if it was before, and then it is reopened with them. */
@@ -49,7 +63,7 @@ function flatten(options: BlockdevOptions, without: readonly string[]): Map<stri
 }
 
 /** QEMU looks at options in the order of a hash: these come in this one, all others last. */
-const ORDER = ["offset", "read-zeroes", "throttle-group", "driver", "size", "filename"];
+const ORDER = ["offset", "read-zeroes", "throttle-group", "image", "locking", "driver", "size", "filename"];
 
 function rank(path: string): number {
   const index = ORDER.indexOf(path);

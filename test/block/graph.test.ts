@@ -75,6 +75,20 @@ describe("BlockGraph.add", () => {
     await add(NULL, "r");
   });
 
+  it("makes no node stand on itself", async () => {
+    await expect(add({ driver: "memory", backing: "m" }, "m")).rejects.toThrow(
+      "Making 'm' a backing child of 'm' would create a cycle",
+    );
+    await expect(add({ driver: "raw", file: "r" }, "r")).rejects.toThrow("Cannot find device='r' nor node-name='r'");
+  });
+
+  it("checks settings when the file is there and before the name is", async () => {
+    const wrong = { "detect-zeroes": "unmap", "force-share": true } as const;
+    await expect(add({ driver: "raw", file: "zz", ...wrong }, "1bad")).rejects.toThrow("Cannot find device='zz'");
+    await expect(add({ driver: "raw", file: NULL, ...wrong }, "1bad")).rejects.toThrow("force-share=on can only");
+    await expect(add({ ...NULL, "detect-zeroes": "unmap" }, "1bad")).rejects.toThrow("setting detect-zeroes to unmap");
+  });
+
   it("means a drive's node by the drive's id", async () => {
     const drive = graph.addBackend({ name: "d0", node: await graph.open(NULL) });
     const empty = graph.addBackend({ name: "e0" });

@@ -60,17 +60,20 @@ function text(message: string): RegExp {
 }
 
 describe("BlockGraph.reopen", () => {
-  it("changes what nodes have in common, and sets the rest to its defaults", async () => {
+  it("changes what nodes have in common, and sets the rest to its defaults, but for discard", async () => {
     await graph.add(file());
     await graph.add(raw({ discard: "unmap" }));
     await graph.reopen([raw({ "detect-zeroes": "on", cache: { "no-flush": true } })]);
-    expect(graph.node("r")?.settings).toMatchObject({ discard: "ignore", detectZeroes: "on", cacheNoFlush: true });
-    await graph.reopen([raw({ discard: "unmap", "detect-zeroes": "unmap" })]);
-    expect(graph.node("r")?.settings).toMatchObject({ discard: "unmap", detectZeroes: "unmap", cacheNoFlush: false });
+    expect(graph.node("r")?.settings).toMatchObject({ discard: "unmap", detectZeroes: "on", cacheNoFlush: true });
+    await graph.reopen([raw({ discard: "ignore" })]);
+    expect(graph.node("r")?.settings).toMatchObject({ discard: "ignore", detectZeroes: "off", cacheNoFlush: false });
     await expect(graph.reopen([raw({ "detect-zeroes": "unmap" })])).rejects.toThrow(
       "setting detect-zeroes to unmap is not allowed without setting discard operation to unmap",
     );
-    expect(graph.node("r")?.settings.detectZeroes).toBe("unmap");
+    expect(graph.node("r")?.settings.detectZeroes).toBe("off");
+    await graph.reopen([raw({ discard: "unmap", "detect-zeroes": "unmap" })]);
+    await graph.reopen([raw({ "detect-zeroes": "unmap" })]);
+    expect(graph.node("r")?.settings).toMatchObject({ discard: "unmap", detectZeroes: "unmap", cacheNoFlush: false });
   });
 
   it("refuses what it cannot change, by the name of the option", async () => {
@@ -100,6 +103,27 @@ describe("BlockGraph.reopen", () => {
       await expect(graph.reopen([options as BlockdevOptions]), message).rejects.toThrow(text(message));
     }
     await graph.reopen([{ driver: "memory", "node-name": "m", backing: "n", discard: "unmap" }]);
+  });
+
+  it("reports in QEMU's order what will not do", async () => {
+    await graph.add({ driver: "null-co", "node-name": "k", size: 4096 });
+    await graph.add(file());
+    await graph.add(raw());
+    const wrong = { "detect-zeroes": "unmap", size: 5, file: "zz" } as const;
+    const orders: [BlockdevOptions, string][] = [
+      [raw(wrong), "setting detect-zeroes to unmap is not allowed without setting discard operation to unmap"],
+      [raw({ ...wrong, "detect-zeroes": "off" }), "Specified size is not multiple of 512"],
+      [raw({ file: "zz", driver: "null-co" }), "Cannot find device='' nor node-name='zz'"],
+      [raw({ "node-name": "k", file: "f" }), "Option 'size' cannot be reset to its default value"],
+      [raw({ "node-name": "k", file: "f", size: 5 }), "Cannot set file child to format node without file child"],
+      [{ driver: "raw", "node-name": "k", size: 8192, offset: 5 }, "Cannot change the option 'offset'"],
+      [
+        { driver: "null-co", "node-name": "k", size: 4096, "force-share": true },
+        "Cannot change the option 'force-share'",
+      ],
+    ];
+    for (const [options, message] of orders)
+      await expect(graph.reopen([options]), message).rejects.toThrow(text(message));
   });
 
   it("shows another part of the file, or another file", async () => {

@@ -34,7 +34,7 @@ export interface MemoryNodeOptions extends BlockdevOptions {
 export const nullOpener: DriverOpener = {
   driver: "null-co",
   children: [],
-  reopen: { options: [] },
+  reopen: { changeable: [] },
   open({ options, clock }): BlockDriver {
     const {
       size = DEFAULT_NULL_BYTES,
@@ -50,7 +50,7 @@ export const nullOpener: DriverOpener = {
 export const memoryOpener: DriverOpener = {
   driver: "memory",
   children: [{ role: "backing", required: false }],
-  reopen: { options: [] },
+  reopen: { changeable: [] },
   open(context): BlockDriver {
     const { size, "cluster-size": clusterSizeBytes = 65536 } = context.options as MemoryNodeOptions;
     const backing = context.optionalChild("backing");

@@ -16,7 +16,14 @@ export interface RawNodeOptions extends BlockdevOptions {
 export const rawOpener: DriverOpener = {
   driver: "raw",
   children: [{ role: "file", required: true }],
-  reopen: { options: ["file", "offset", "size"] },
+  reopen: {
+    changeable: ["file", "offset", "size"],
+    resettable: ["offset", "size"],
+    check(options, node) {
+      const { offset = 0, size } = options as RawNodeOptions;
+      checkPart(node.driver.children[0]!.node, offset, size);
+    },
+  },
   open(context: OpenContext): RawDriver {
     const { offset = 0, size } = context.options as RawNodeOptions;
     const file = context.child("file");

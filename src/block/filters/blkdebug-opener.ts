@@ -39,7 +39,7 @@ export interface BlkdebugNodeOptions {
 export const blkdebugOpener: DriverOpener = {
   driver: "blkdebug",
   children: [{ role: "image", required: true }],
-  reopen: { options: [] },
+  reopen: { changeable: [] },
   open(context): BlkdebugDriver {
     const unsupported = UNSUPPORTED.find((option) => context.options[option] !== undefined);
     if (unsupported !== undefined)

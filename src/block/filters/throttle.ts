@@ -92,12 +92,19 @@ export function throttleOpener(groups: ThrottleGroups): DriverOpener {
   return {
     driver: "throttle",
     children: [{ role: "file", required: true }],
-    reopen: { options: ["file", "throttle-group"] },
-    open(context): ThrottleDriver {
-      const name = (context.options as ThrottleNodeOptions)["throttle-group"];
-      const group = groups.get(name);
-      if (group === undefined) throw new QmpError(`Throttle group '${name}' does not exist`);
-      return new ThrottleDriver({ file: context.child("file"), group });
+    reopen: {
+      changeable: ["file", "throttle-group"],
+      check: (options) => {
+        findGroup(groups, options);
+      },
     },
+    open: (context) => new ThrottleDriver({ file: context.child("file"), group: findGroup(groups, context.options) }),
   };
+}
+
+function findGroup(groups: ThrottleGroups, options: BlockdevOptions): ThrottleGroup {
+  const name = (options as ThrottleNodeOptions)["throttle-group"];
+  const group = groups.get(name);
+  if (group === undefined) throw new QmpError(`Throttle group '${name}' does not exist`);
+  return group;
 }

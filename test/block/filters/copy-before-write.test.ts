@@ -11,6 +11,7 @@ import { SnapshotAccessDriver, snapshotAccessOpener } from "../../../src/block/f
 import { BlockGraph } from "../../../src/block/graph.ts";
 import type { BlockdevOptions } from "../../../src/block/graph-options.ts";
 import { BlockNode } from "../../../src/block/node.ts";
+import { PERM_ALL, PERM_RESIZE } from "../../../src/block/permissions.ts";
 import { FaultyDriver, type FaultyDriverOptions } from "../../support/faulty-driver.ts";
 import { Random, Simulation } from "../../support/simulation.ts";
 
@@ -226,6 +227,10 @@ describe("CopyBeforeWriteDriver", () => {
     expect(() => writer(self)).toThrow(
       "Permission conflict on node 'own': permissions 'write' are both required by node 'self' (uses node 'own' as 'target' child) and unshared by node 'self' (uses node 'own' as 'file' child).",
     );
+    const resizer = { needs: PERM_RESIZE, shares: PERM_ALL };
+    expect(() => new BlockBackend({ name: "", node: self, permissions: resizer })).toThrow(
+      "Permission conflict on node 'own': permissions 'resize' are both required by node 'self' (uses node 'own' as 'file' child) and unshared by node 'self' (uses node 'own' as 'target' child).",
+    );
     const readOnly = new FaultyDriver({ simulation, bytes: new Uint8Array(512), readOnly: true });
     const locked = new BlockNode({ name: "ro", driver: readOnly });
     expect(
@@ -362,6 +367,11 @@ describe("copyBeforeWriteOpener", () => {
     ];
     for (const [options, message] of cases) await expect(add(options), message).rejects.toThrow(message);
     expect([...graph.node("t")!.parents]).toEqual([]);
+    const self = { driver: "copy-before-write", file: "r", target: "r" };
+    await expect(graph.add({ driver: "snapshot-access", "node-name": "s", file: self })).rejects.toThrow(
+      /^Permission conflict on node 'r': permissions 'write' are both required by node '#block\d+' \(uses node 'r' as 'target' child\)/,
+    );
+    expect([...graph.node("r")!.parents]).toEqual([]);
     const options = { file: "r", target: { driver: "memory", size: 1 << 20 } };
     await add(options);
     await graph.add({ driver: "snapshot-access", "node-name": "s", file: "c0" });

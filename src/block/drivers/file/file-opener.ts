@@ -33,7 +33,7 @@ export function fileOpener(seams: FileDriverSeams = {}): DriverOpener {
   return {
     driver: "file",
     children: [],
-    reopen: { options: [] },
+    reopen: { changeable: [] },
     open: (context) => openFile(context, seams),
     create: (options) => createFile(options as FileCreateOptions, seams),
   };
