@@ -182,6 +182,7 @@ function commit(list: readonly Change[]): Replaced {
       undo.push(() => node.applySettings(before));
       node.applySettings(settings);
     }
+    for (const { entry } of list) refuseWriters(entry.node);
     for (const { entry, driver } of list) {
       const { node } = entry;
       const before = node.driver;

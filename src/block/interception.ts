@@ -30,7 +30,7 @@ export class Interception {
   readonly #ofSource: NodeParent;
   readonly #ofTarget: NodeParent;
   #targetAttached = false;
-  #sourceCovered = false;
+  #sourceAttached = false;
   #active = false;
 
   /** `filterName` is the filter's node name; `reason` as messages have it after `Node 'b' is busy: `. */
@@ -44,19 +44,26 @@ export class Interception {
     this.#ofTarget = { parentName, role: "target", ...NO_DRAINS };
   }
 
+  /** From here on both nodes have a user in it, though the source one who does nothing yet. */
   attachTarget(): void {
-    prefixed("Could not create node: ", () => this.target.attachParent(this.#ofTarget, TARGET_PERMISSIONS));
-    this.#targetAttached = true;
+    prefixed("Could not create node: ", () => {
+      this.source.attachParent(this.#ofSource);
+      this.#sourceAttached = true;
+      this.target.attachParent(this.#ofTarget, TARGET_PERMISSIONS);
+      this.#targetAttached = true;
+    });
   }
 
   /** Those by which the target itself reads the source stay as they are. */
   coverSource(): void {
-    this.source.attachParent(this.#ofSource);
-    this.#sourceCovered = true;
     const above = nodesBelow(this.target);
-    prefixed("Could not replace node: ", () =>
-      this.source.coverParents(this.#ofSource, ({ node }) => node !== undefined && above.has(node)),
-    );
+    const isExempt = ({ node }: NodeParent): boolean => node !== undefined && above.has(node);
+    prefixed("Could not replace node: ", () => {
+      this.source.coverParents(this.#ofSource, isExempt);
+      // Like any copy-before-write filter, this one keeps others from writing below it as soon as it has a user.
+      const covers = [...this.source.parents].some((parent) => this.#isCovered(parent));
+      if (covers) this.source.setParentPermissions(this.#ofSource, SOURCE_PERMISSIONS);
+    });
   }
 
   activate(): void {
@@ -67,11 +74,15 @@ export class Interception {
 
   remove(): void {
     if (this.#active) this.target.opBlockers.remove(this.#blocker);
-    if (this.#sourceCovered) this.source.detachParent(this.#ofSource);
+    if (this.#sourceAttached) this.source.detachParent(this.#ofSource);
     if (this.#targetAttached) this.target.detachParent(this.#ofTarget);
     this.#active = false;
-    this.#sourceCovered = false;
+    this.#sourceAttached = false;
     this.#targetAttached = false;
+  }
+
+  #isCovered(parent: NodeParent): boolean {
+    return this.source.parentEdge(parent).coveredBy?.parent === this.#ofSource;
   }
 }
 

@@ -279,11 +279,22 @@ export class BlockNode extends GraphNode {
       case "write-zeroes":
         return this.driver.writeZeroes(request.offsetBytes, request.lengthBytes, request);
       case "discard":
-        return this.driver.discard!(request.offsetBytes, request.lengthBytes);
+        return this.#discard(request);
       case "read":
       case "flush":
         throw new AssertionError(`a ${request.kind} changes nothing`);
     }
+  }
+
+  /** A discard promises nothing: one that the driver cannot do has succeeded. */
+  #discard(request: TrackedRequest): void | Promise<void> {
+    let pending: void | Promise<void>;
+    try {
+      pending = this.driver.discard!(request.offsetBytes, request.lengthBytes);
+    } catch (error) {
+      return passUnsupported(error);
+    }
+    return pending?.catch(passUnsupported);
   }
 
   #writeZeroesInstead(request: TrackedRequest): void | Promise<void> {
@@ -348,4 +359,8 @@ function isAllZero(vector: IoVector): boolean {
   for (let i = vector.first; i < vector.end; i++)
     if (!isZero(vector.bytes, vector.offsets[i]!, vector.lengths[i]!)) return false;
   return true;
+}
+
+function passUnsupported(error: unknown): void {
+  if (!(error instanceof BlockError && error.errno === "ENOTSUP")) throw error;
 }

@@ -4,6 +4,7 @@ import { BlockBackend } from "../../src/block/backend.ts";
 import { MemoryDriver } from "../../src/block/drivers/memory.ts";
 import { MemoryOverlayDriver } from "../../src/block/drivers/memory-overlay.ts";
 import { RawDriver } from "../../src/block/drivers/raw.ts";
+import { CopyBeforeWriteDriver } from "../../src/block/filters/copy-before-write.ts";
 import { Interception } from "../../src/block/interception.ts";
 import { BlockNode } from "../../src/block/node.ts";
 import { PERM_ALL, PERM_CONSISTENT_READ, PERM_RESIZE, PERM_WRITE } from "../../src/block/permissions.ts";
@@ -170,5 +171,31 @@ describe("Interception", () => {
     expect(() => begin(between(x, memory("c"), "#block400"))).toThrow(
       "Permission conflict on node 'a': permissions 'write' are both required by node 'flt' (uses node 'a' as 'file' child) and unshared by node 'x' (uses node 'a' as 'file' child).",
     );
+  });
+
+  it("says at which step another user is in the way", () => {
+    const c = memory("c");
+    const filterNode = (file: BlockNode, target: BlockNode): BlockNode =>
+      new BlockNode({ name: "x", driver: new CopyBeforeWriteDriver({ file, target }) });
+    const x = filterNode(c, memory("t"));
+    const shy = between(x, c, "f0");
+    expect(() => shy.attachTarget()).toThrow(
+      "Could not create node: Permission conflict on node 'c': permissions 'write' are both required by node 'f0' (uses node 'c' as 'target' child) and unshared by node 'x' (uses node 'c' as 'file' child).",
+    );
+    shy.remove();
+    device(a, "vb");
+    const above = between(filterNode(a, memory("u")), memory("v"), "f0");
+    expect(() => above.attachTarget()).toThrow(
+      "Could not create node: Permission conflict on node 'a': permissions 'write' are both required by block device 'vb' (uses node 'a' as 'root' child) and unshared by node 'x' (uses node 'a' as 'file' child).",
+    );
+    above.remove();
+    raw("other", bFile);
+    const below = between(bFile, b, "f1");
+    below.attachTarget();
+    expect(() => below.coverSource()).toThrow(
+      "Could not replace node: Permission conflict on node 'b-f': permissions 'write' are both required by node 'b' (uses node 'b-f' as 'file' child) and unshared by node 'f1' (uses node 'b-f' as 'file' child).",
+    );
+    below.remove();
+    expect([aFile, a, bFile, b, c, x].map((node) => node.parentCount)).toEqual([1, 2, 2, 0, 1, 0]);
   });
 });

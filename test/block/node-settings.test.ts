@@ -71,6 +71,21 @@ describe("detect-zeroes", () => {
   });
 });
 
+describe("a discard that the driver cannot do", () => {
+  it("has succeeded, and counts as done", async () => {
+    for (const delayed of [0, 1]) {
+      const simulation = new Simulation(1);
+      driver = new FaultyDriver({ simulation, bytes: new Uint8Array(4096), delayed, fault: () => "ENOTSUP" });
+      const unable = node({ discard: "unmap" });
+      unable.bitmaps.add({ name: "b", granularityBytes: 512 });
+      await simulation.run(Promise.resolve(unable.discard(0, 512)));
+      expect(unable.bitmaps.get("b").countBytes).toBe(512);
+      driver.fault = () => "EIO";
+      await expect(simulation.run((async () => unable.discard(0, 512))())).rejects.toThrow("Input/output error");
+    }
+  });
+});
+
 describe("read-only", () => {
   it("holds whatever the driver could", () => {
     const readOnly = node({ readOnly: true });
