@@ -1,6 +1,7 @@
 // A machine and the scripts that run on it, for Node. Published as `virtio-blk/machine`.
 
 export { createImageFile, FileDriver } from "../src/block/drivers/file/file-driver.ts";
+export { fileOpener } from "../src/block/drivers/file/file-opener.ts";
 export { BackupHandle, type BackupInfo, type StartBackupOptions } from "./backup-handle.ts";
 export type { BitmapInfo, ByteRange } from "./bitmap-info.ts";
 export { type BitmapName, type DriveInfo, MachineControl } from "./control.ts";
