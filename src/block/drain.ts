@@ -88,12 +88,16 @@ export class NodeParents {
     for (let i = 0; i < this.#drains; i++) parent.endDrain();
   }
 
-  /** From now on the requests of all that are there, but for those that `exempt` names, go through `cover`, unless `check` throws. */
+  /**
+   * From now on the requests of all that are there go through `cover`, but for those that `exempt` names and covers that have
+   * one of those behind them. Unless `check` throws.
+   */
   cover(cover: NodeParent, exempt: (parent: NodeParent) => boolean, check: () => void): void {
     const by = this.edge(cover);
-    const covered = [...this.#edges.values()].filter(
-      (edge) => edge !== by && edge.coveredBy === undefined && !exempt(edge.parent),
-    );
+    const edges = [...this.#edges.values()];
+    const isExempt = (edge: ParentEdge): boolean =>
+      exempt(edge.parent) || edges.some((behind) => behind.coveredBy === edge && isExempt(behind));
+    const covered = edges.filter((edge) => edge !== by && edge.coveredBy === undefined && !isExempt(edge));
     for (const edge of covered) edge.coveredBy = by;
     try {
       check();

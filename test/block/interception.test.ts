@@ -198,4 +198,12 @@ describe("Interception", () => {
     below.remove();
     expect([aFile, a, bFile, b, c, x].map((node) => node.parentCount)).toEqual([1, 2, 2, 0, 1, 0]);
   });
+
+  it("does not stand before an earlier one that the target goes through", () => {
+    device(a, "vb0", true);
+    begin(between(aFile, b, "f0"));
+    expect(() => begin(between(aFile, a, "f1"))).toThrow(
+      "Permission conflict on node 'a-f': permissions 'write' are both required by node 'f0' (uses node 'a-f' as 'file' child) and unshared by node 'f1' (uses node 'a-f' as 'file' child).",
+    );
+  });
 });
