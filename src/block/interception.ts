@@ -60,8 +60,11 @@ export class Interception {
     const isExempt = ({ node }: NodeParent): boolean => node !== undefined && above.has(node);
     prefixed("Could not replace node: ", () => {
       this.source.coverParents(this.#ofSource, isExempt);
-      // Like any copy-before-write filter, this one keeps others from writing below it as soon as it has a user.
-      const covers = [...this.source.parents].some((parent) => this.#isCovered(parent));
+      // Like any copy-before-write filter, this one keeps others from writing below it as soon as it has a user: a backend or
+      // a node. Other jobs are none, for theirs are filters of their own.
+      const covers = [...this.source.parents].some(
+        (parent) => (parent.isBackend === true || parent.node !== undefined) && this.#isCovered(parent),
+      );
       if (covers) this.source.setParentPermissions(this.#ofSource, SOURCE_PERMISSIONS);
     });
   }
