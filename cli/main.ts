@@ -1,9 +1,9 @@
 // The command `vblk`.
 
 import { Command, CommanderError } from "commander";
+import { packageVersion } from "../machine/package-version.ts";
 import { ExitCode, exitCodeOf, failureText } from "./exit.ts";
 import { runMachine } from "./machine.ts";
-import { packageVersion } from "./package-version.ts";
 import { addRunCommand } from "./run.ts";
 
 const EXAMPLES = `

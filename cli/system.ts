@@ -1,9 +1,9 @@
 // The command `virtio-blk-system`: `vblk machine` under a name that clients of QEMU can be given.
 
 import { basename } from "node:path";
+import { packageVersion } from "../machine/package-version.ts";
 import { exitCodeOf, failureText } from "./exit.ts";
 import { runMachine } from "./machine.ts";
-import { packageVersion } from "./package-version.ts";
 
 const program = basename(process.argv[1] ?? "virtio-blk-system");
 

@@ -1,14 +1,13 @@
 // A backup as a script holds it: its job, its target, and the promise of its end.
 
-import type { Clock } from "../src/base/clock.ts";
 import { QmpError } from "../src/base/errors.ts";
 import type { Backup } from "../src/job/backup.ts";
 import { startBackup } from "../src/job/backup-action.ts";
 import type { JobOutcome } from "../src/job/job.ts";
-import type { JobList } from "../src/job/job-list.ts";
 import type { JobStatus } from "../src/job/job-status.ts";
 import type { BackupTarget } from "./backup-target.ts";
 import type { Drive } from "./drive.ts";
+import type { SystemMachine } from "./system-machine.ts";
 
 export interface StartBackupOptions {
   /** The image to make: raw, as long as the drive. */
@@ -64,16 +63,17 @@ export class BackupHandle {
     this.ended = this.completed.catch(() => undefined); // who does not ask how it ended is told by `info`
   }
 
-  /** Starts the job. A `QmpError` says why it cannot be; the target is then still the caller's to close. */
+  /** Starts the job, as blockdev-backup does. A `QmpError` says why it cannot be; the target is then still the caller's to close. */
   static async start(
-    jobs: JobList,
+    { graph, jobs, clock }: SystemMachine,
     drive: Drive,
     target: BackupTarget,
     options: StartBackupOptions & { readonly id: string },
-    clock: Clock,
   ): Promise<BackupHandle> {
     const { id, minClusterSizeBytes = 0 } = options;
-    const backup = await startBackup(jobs, { id, source: drive.node, target: target.node, minClusterSizeBytes }, clock);
+    const source = { source: drive.node, sourceDrive: drive.backend.asParent };
+    const nodes = [...graph.nodes].map(({ node }) => node);
+    const backup = await startBackup(jobs, { id, ...source, target: target.node, minClusterSizeBytes }, clock, nodes);
     return new BackupHandle(backup, drive, target);
   }
 
@@ -107,15 +107,12 @@ export class BackupHandle {
 
   async #end(): Promise<void> {
     const outcome = await this.#backup.job.untilConcluded();
-    try {
-      if (outcome.kind === "completed") await this.#target.flush();
-      else this.#error = outcomeText(outcome);
-    } catch (error) {
-      this.#error = error instanceof Error ? error.message : String(error);
-    } finally {
-      await this.#target.close();
-      this.#hasEnded = true;
-    }
+    const failures: string[] = outcome.kind === "completed" ? [] : [outcomeText(outcome)];
+    const note = (error: unknown): number => failures.push(error instanceof Error ? error.message : String(error));
+    if (outcome.kind === "completed") await this.#target.flush().catch(note);
+    await this.#target.close().catch(note);
+    this.#error = failures[0];
+    this.#hasEnded = true;
     if (this.#error !== undefined) throw new QmpError(`backup '${this.id}' to '${this.#target.path}': ${this.#error}`);
   }
 }

@@ -1,22 +1,21 @@
-// Where a backup goes: a raw image in a file of its own, made for it.
+// Where a script's backup goes: a raw image in a file of its own, made for it.
 
 import { stat } from "node:fs/promises";
 import { QmpError } from "../src/base/errors.ts";
-import { FileDriver } from "../src/block/drivers/file/file-driver.ts";
-import { RawDriver } from "../src/block/drivers/raw.ts";
-import { BlockNode } from "../src/block/node.ts";
+import type { BlockGraph } from "../src/block/graph.ts";
+import type { BlockNode } from "../src/block/node.ts";
 import type { DriveInfo } from "./control.ts";
 
-/** The nodes of one backup's target, from `open` to `close`. */
+/** The node of one backup's target, from `open` to `close`. */
 export class BackupTarget {
   readonly path: string;
   readonly node: BlockNode;
-  readonly #file: BlockNode;
+  readonly #graph: BlockGraph;
 
-  private constructor(path: string, node: BlockNode, file: BlockNode) {
+  private constructor(path: string, node: BlockNode, graph: BlockGraph) {
     this.path = path;
     this.node = node;
-    this.#file = file;
+    this.#graph = graph;
   }
 
   /**
@@ -25,19 +24,23 @@ export class BackupTarget {
    * `BlockError` says so.
    */
   static async open(
-    options: { readonly path: string; readonly existing: boolean; readonly lengthBytes: number; readonly id: string },
+    graph: BlockGraph,
+    options: { readonly path: string; readonly existing: boolean; readonly lengthBytes: number },
     drives: readonly DriveInfo[],
   ): Promise<BackupTarget> {
-    const { path, existing, lengthBytes, id } = options;
+    const { path, existing, lengthBytes } = options;
     for (const drive of drives) {
       if (drive.path !== undefined && (await isSameFile(drive.path, path))) {
         throw new QmpError(`Source and target cannot be the same: '${path}' is the image of drive '${drive.id}'`);
       }
     }
-    const driver = existing ? await FileDriver.open({ path }) : await FileDriver.create({ path, lengthBytes });
-    const file = new BlockNode({ name: `${id}-target-file`, driver, discard: "unmap" });
-    const node = new BlockNode({ name: `${id}-target`, driver: new RawDriver({ file }), discard: "unmap" });
-    return new BackupTarget(path, node, file);
+    if (!existing) await graph.create({ driver: "file", filename: path, size: lengthBytes });
+    const node = await graph.open({
+      driver: "raw",
+      discard: "unmap",
+      file: { driver: "file", filename: path, discard: "unmap" },
+    });
+    return new BackupTarget(path, node, graph);
   }
 
   /** Puts what was written on stable storage. */
@@ -46,8 +49,7 @@ export class BackupTarget {
   }
 
   async close(): Promise<void> {
-    await this.node.close();
-    await this.#file.close();
+    await this.#graph.release(this.node);
   }
 }
 

@@ -6,6 +6,8 @@ import { type Options, parseChoice, parseOptionString, parseSize, parseSwitch } 
 interface CommonDriveOptions {
   /** How messages and the control handle name it; `drive0`, `drive1`, ... by default. */
   readonly id?: string;
+  /** The name of its node, by which QMP's commands can find it too; an automatic one by default. */
+  readonly nodeName?: string;
   readonly readOnly?: boolean;
   /** Whether the disk has a volatile write cache at first; the guest may switch it. */
   readonly cache?: "writeback" | "writethrough";
@@ -32,10 +34,23 @@ export interface FilelessDriveOptions extends CommonDriveOptions {
 
 export type DriveOptions = FileDriveOptions | FilelessDriveOptions;
 
-const KEYS = ["file", "driver", "size", "format", "id", "readonly", "cache", "discard", "serial", "aio", "x-io"];
+const KEYS = [
+  "file",
+  "driver",
+  "size",
+  "format",
+  "id",
+  "node-name",
+  "readonly",
+  "cache",
+  "discard",
+  "serial",
+  "aio",
+  "x-io",
+];
 
 /**
- * `file=PATH[,format=raw][,id=…][,readonly=on|off][,cache=writeback|writethrough][,discard=unmap|ignore][,serial=…]
+ * `file=PATH[,format=raw][,id=…][,node-name=…][,readonly=on|off][,cache=writeback|writethrough][,discard=unmap|ignore][,serial=…]
  * [,x-io=auto|threads]`, or `driver=memory|null-co,size=…` with the same rest. QEMU's `aio=threads` is taken and means nothing.
  */
 export function parseDriveOptions(text: string): DriveOptions {
@@ -51,6 +66,7 @@ export function parseDriveOptions(text: string): DriveOptions {
   choose("aio", ["threads"]);
   const common = {
     ...optional("id", options.get("id")),
+    ...optional("nodeName", options.get("node-name")),
     ...optional("readOnly", parseIfGiven(options, "readonly", parseSwitch)),
     ...optional("cache", choose("cache", ["writeback", "writethrough"])),
     ...optional("discard", choose("discard", ["unmap", "ignore"])),

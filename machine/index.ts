@@ -5,14 +5,29 @@ export { fileOpener } from "../src/block/drivers/file/file-opener.ts";
 export { BackupHandle, type BackupInfo, type StartBackupOptions } from "./backup-handle.ts";
 export type { BitmapInfo, ByteRange } from "./bitmap-info.ts";
 export { type BitmapName, type DriveInfo, MachineControl } from "./control.ts";
-export { Drive } from "./drive.ts";
+export type { Drive } from "./drive.ts";
 export {
   type DriveOptions,
   type FileDriveOptions,
   type FilelessDriveOptions,
   parseDriveOptions,
 } from "./drive-options.ts";
+export { EventStream } from "./event-stream.ts";
 export { Machine, type MachineDisk, type MachineOptions } from "./machine.ts";
+export type {
+  ArgumentsIfAny,
+  BlockInfo,
+  BlockJobInfo,
+  JobInfo,
+  MachineEvent,
+  QmpCommandName,
+  QmpCommands,
+  QmpEventName,
+  QmpEventOf,
+  QmpEvents,
+  QmpReturn,
+  TransactionAction,
+} from "./qmp-types.ts";
 export {
   type RunScriptOptions,
   runScript,

@@ -1,21 +1,23 @@
-// A machine: RAM, a bus, and a virtio block device on it for each drive.
+// A script's machine: RAM, a bus, a virtio block device on it for each drive, and the monitor with all of QMP's commands.
 
-import { VirtioBlk } from "../devices/virtio-blk/virtio-blk.ts";
-import { VirtioMmio } from "../devices/virtio-mmio.ts";
-import { type Clock, systemClock } from "../src/base/clock.ts";
+import type { VirtioMmio } from "../devices/virtio-mmio.ts";
+import type { Clock } from "../src/base/clock.ts";
 import { QmpError } from "../src/base/errors.ts";
-import { Bus } from "../src/memory/bus.ts";
-import { GuestMemory } from "../src/memory/guest-memory.ts";
-import { InterruptLine } from "../src/memory/interrupt-line.ts";
-import { Drive } from "./drive.ts";
+import type { Bus } from "../src/memory/bus.ts";
+import type { GuestMemory } from "../src/memory/guest-memory.ts";
+import type { InterruptLine } from "../src/memory/interrupt-line.ts";
+import type { QmpServer } from "../src/qmp/qmp-server.ts";
+import { type Drive, openDrive } from "./drive.ts";
 import type { DriveOptions } from "./drive-options.ts";
+import { packageVersion } from "./package-version.ts";
+import type { SystemMachine } from "./system-machine.ts";
+import { SystemMonitor } from "./system-monitor.ts";
 
-const RAM_BASE = 0x4000_0000;
 const DEFAULT_RAM_BYTES = 64 << 20;
-const SLOT_BASE = 0x0a00_0000;
-const SLOT_BYTES = 0x200;
 const MAX_SLOTS = 32;
 const MAX_SERIAL_BYTES = 20;
+const QUEUE_SIZE = 256;
+const BLOCK_BYTES = 512;
 
 export interface MachineOptions {
   readonly drives: readonly DriveOptions[];
@@ -38,65 +40,79 @@ export class Machine {
   readonly memory: GuestMemory;
   readonly bus: Bus;
   readonly clock: Clock;
+  /** Those that it was made with, in their order. */
   readonly disks: readonly MachineDisk[];
+  /** Block graph, jobs and run state: what commands work on. */
+  readonly system: SystemMachine;
+  /** Runs QMP's commands, one at a time, and tells events. It may serve clients beside the script. */
+  readonly monitor: QmpServer;
+  /** Resolves when the command `quit` was given. */
+  readonly quit: Promise<void>;
+  readonly #monitor: SystemMonitor;
 
-  private constructor(options: MachineOptions, drives: readonly Drive[]) {
-    this.clock = options.clock ?? systemClock;
-    this.memory = new GuestMemory({ baseAddress: RAM_BASE, sizeBytes: options.ramBytes ?? DEFAULT_RAM_BYTES });
-    this.bus = new Bus({ memory: this.memory, unmapped: "zeroes" });
-    this.disks = drives.map((drive, slot) => this.#plugIn(drive, slot));
+  private constructor(monitor: SystemMonitor, disks: readonly MachineDisk[]) {
+    const { machine, server, quit } = monitor;
+    this.memory = machine.memory;
+    this.bus = machine.bus;
+    this.clock = machine.clock;
+    this.disks = disks;
+    this.system = machine;
+    this.monitor = server;
+    this.quit = quit;
+    this.#monitor = monitor;
   }
 
   /** Opens every drive; where one cannot be opened the others are closed again. */
   static async create(options: MachineOptions): Promise<Machine> {
-    if (options.drives.length > MAX_SLOTS)
-      throw new QmpError(`a machine has ${MAX_SLOTS} slots, not ${options.drives.length}`);
-    const drives: Drive[] = [];
+    const { drives, ramBytes = DEFAULT_RAM_BYTES, clock } = options;
+    if (drives.length > MAX_SLOTS) throw new QmpError(`a machine has ${MAX_SLOTS} slots, not ${drives.length}`);
+    const monitor = new SystemMonitor({
+      ramBytes,
+      stopped: false,
+      version: packageVersion(),
+      output: (text) => void process.stderr.write(text), // the standard output is the script's
+      slotOrder: "from-first",
+      ...(clock === undefined ? {} : { clock }),
+    });
+    const disks: MachineDisk[] = [];
     try {
-      for (const [index, drive] of options.drives.entries()) {
-        const id = drive.id ?? `drive${index}`;
-        checkDrive(id, drive, drives);
-        drives.push(await Drive.open(id, drive));
+      for (const [index, drive] of drives.entries()) {
+        disks.push(await addDisk(monitor.machine, drive.id ?? `drive${index}`, drive));
       }
-      return new Machine(options, drives);
     } catch (error) {
-      for (const drive of drives) await drive.close();
+      await monitor.close("host-signal");
       throw error;
     }
+    return new Machine(monitor, disks);
   }
 
-  /** Resets the devices, waits for what is in flight, flushes and closes the drives. No job may be left. */
+  /** Cancels jobs, resets the devices, waits for what is in flight, flushes and closes the drives and all other nodes. */
   async close(): Promise<void> {
-    const errors: unknown[] = [];
-    for (const { region, drive } of this.disks) {
-      region.write(0x070, 4, 0); // Status: what is in flight is the device's no more
-      try {
-        for (let busy = drive.backend.untilIdle(); busy !== undefined; busy = drive.backend.untilIdle()) await busy;
-        await drive.close();
-      } catch (error) {
-        errors.push(error);
-      }
-    }
-    if (errors.length > 0) throw errors[0];
-  }
-
-  #plugIn(drive: Drive, slot: number): MachineDisk {
-    const line = new InterruptLine();
-    const device = new VirtioBlk({
-      backend: drive.backend,
-      serial: drive.options.serial ?? drive.id.slice(0, MAX_SERIAL_BYTES),
-      clock: this.clock,
-    });
-    const region = new VirtioMmio({ device, memory: this.memory, line });
-    const address = SLOT_BASE + SLOT_BYTES * slot;
-    this.bus.map(address, region);
-    return { drive, address, region, line };
+    await this.#monitor.close("host-signal");
   }
 }
 
-function checkDrive(id: string, options: DriveOptions, others: readonly Drive[]): void {
+async function addDisk(machine: SystemMachine, id: string, options: DriveOptions): Promise<MachineDisk> {
+  checkDrive(machine, id, options);
+  const drive = await openDrive(machine.graph, id, options);
+  const { address, region, line } = await machine.addDevice({
+    id: undefined,
+    drive: id,
+    serial: options.serial ?? id.slice(0, MAX_SERIAL_BYTES),
+    writeCache: undefined,
+    shareRw: false,
+    queueSize: QUEUE_SIZE,
+    rerror: undefined,
+    werror: undefined,
+    logicalBlockSizeBytes: BLOCK_BYTES,
+    physicalBlockSizeBytes: BLOCK_BYTES,
+  });
+  return { drive, address, region, line };
+}
+
+function checkDrive({ graph }: SystemMachine, id: string, options: DriveOptions): void {
   if (!/^[A-Za-z][A-Za-z0-9\-._]*$/.test(id)) throw new QmpError(`Invalid drive ID '${id}'`);
-  if (others.some((other) => other.id === id)) throw new QmpError(`Drive ID '${id}' already in use`);
+  if (graph.drive(id) !== undefined) throw new QmpError(`Drive ID '${id}' already in use`);
   if (new TextEncoder().encode(options.serial ?? "").length > MAX_SERIAL_BYTES) {
     throw new QmpError(`drive '${id}': a serial has at most ${MAX_SERIAL_BYTES} bytes`);
   }

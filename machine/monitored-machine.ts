@@ -1,29 +1,18 @@
 // A machine as its command line describes it, with monitors that serve clients until one of them ends it.
 
-import { readFile, stat } from "node:fs/promises";
-import { type Clock, systemClock } from "../src/base/clock.ts";
+import type { Clock } from "../src/base/clock.ts";
 import { BlockError, QmpError } from "../src/base/errors.ts";
-import { bitmapCommands } from "../src/qmp/commands/bitmap.ts";
-import { blockdevCommands } from "../src/qmp/commands/blockdev.ts";
-import { generalCommands } from "../src/qmp/commands/general.ts";
-import { jobCommands } from "../src/qmp/commands/job.ts";
-import { addObject, objectCommands, objectOptions } from "../src/qmp/commands/object.ts";
-import { queryBlockCommands } from "../src/qmp/commands/query-block.ts";
-import { imageName } from "../src/qmp/commands/query-block-names.ts";
-import { queryBlockstatsCommands } from "../src/qmp/commands/query-blockstats.ts";
-import { transactionCommands } from "../src/qmp/commands/transaction.ts";
-import { systemWallClock } from "../src/qmp/events.ts";
-import { HumanMonitor } from "../src/qmp/hmp/human-monitor.ts";
-import { QmpServer } from "../src/qmp/qmp-server.ts";
+import { addObject, objectOptions } from "../src/qmp/commands/object.ts";
+import type { QmpServer } from "../src/qmp/qmp-server.ts";
 import { blockdevOptions, toBlockdevOptions } from "../src/qmp/schema/blockdev-options.ts";
 import { visitOption } from "../src/qmp/schema/keyval-reader.ts";
 import { type Chardev, openChardev } from "../src/transport/chardev.ts";
 import { parseChardevAddress } from "../src/transport/chardev-address.ts";
 import { type CommandLine, CommandLineError, type TypedOption } from "./command-line.ts";
 import { parseDeviceOptions } from "./device-options.ts";
-import { machineCommands } from "./machine-commands.ts";
 import { addSystemDrive } from "./system-drive.ts";
-import { SystemMachine } from "./system-machine.ts";
+import type { SystemMachine } from "./system-machine.ts";
+import { type EndReason, SystemMonitor } from "./system-monitor.ts";
 
 export interface MonitoredMachineOptions {
   /** Of this package, for query-version. */
@@ -37,30 +26,28 @@ export class MonitoredMachine {
   readonly machine: SystemMachine;
   /** Resolves when everything has been given back, after a client's `quit` or a call of `end`. */
   readonly ended: Promise<void>;
+  readonly #monitor: SystemMonitor;
   readonly #chardevs: Chardev[] = [];
-  readonly #interrupted = new AbortController();
-  #end!: (reason: "host-qmp-quit" | "host-signal") => void;
+  #end!: (reason: EndReason) => void;
 
-  private constructor(commandLine: CommandLine, { version, clock = systemClock }: MonitoredMachineOptions) {
-    this.server = new QmpServer({ clock, wallClock: systemWallClock, version });
-    const { ramBytes, stopped } = commandLine;
-    this.machine = new SystemMachine({ ramBytes, stopped, events: this.server.events, clock });
-    const { graph, jobs } = this.machine;
-    const host = { name: undefined, quit: () => this.#quit() };
-    this.server.commands.add(
-      ...generalCommands(this.server, host),
-      ...machineCommands(this.machine, this.#humanMonitor(clock)),
-      ...bitmapCommands(graph),
-      ...transactionCommands({ graph, jobs, clock }),
-      ...jobCommands(jobs),
-      ...blockdevCommands({ graph, jobs }),
-      ...objectCommands(this.machine.throttleGroups),
-      ...queryBlockCommands({ graph, allocatedBytes }),
-      ...queryBlockstatsCommands(graph),
-    );
-    const reason = new Promise<"host-qmp-quit" | "host-signal">((resolve) => {
+  private constructor({ ramBytes, stopped }: CommandLine, { version, clock }: MonitoredMachineOptions) {
+    const output = (text: string): void => {
+      process.stdout.write(text);
+    };
+    const monitor = new SystemMonitor({
+      ramBytes,
+      stopped,
+      version,
+      output,
+      ...(clock === undefined ? {} : { clock }),
+    });
+    this.#monitor = monitor;
+    this.server = monitor.server;
+    this.machine = monitor.machine;
+    const reason = new Promise<EndReason>((resolve) => {
       this.#end = resolve;
     });
+    void monitor.quit.then(() => this.#end("host-qmp-quit"));
     this.ended = reason.then((why) => this.#close(why));
   }
 
@@ -121,45 +108,10 @@ export class MonitoredMachine {
     return isServer && address.socket.wait !== false ? [chardev.connected] : [];
   }
 
-  #humanMonitor(clock: Clock): HumanMonitor {
-    const { machine } = this;
-    const { graph, jobs, slots } = machine;
-    return new HumanMonitor({
-      graph,
-      jobs,
-      clock,
-      version: this.server.version,
-      interrupted: this.#interrupted.signal,
-      output: (text) => process.stdout.write(text),
-      errorOutput: (text) => process.stderr.write(text),
-      runState: () => machine.runState.state,
-      deviceBackend: (idOrPath) => slots.find(idOrPath)?.backend,
-      imageName: (node) => imageName(graph.nodes, node),
-      stop: () => machine.stop(),
-      cont: () => machine.cont(),
-      systemReset: () => machine.reset(),
-      quit: () => this.#quit(),
-      async readFile(path, maxBytes) {
-        try {
-          return (await readFile(path)).subarray(0, maxBytes);
-        } catch (error) {
-          throw BlockError.from(error, path);
-        }
-      },
+  async #close(reason: EndReason): Promise<void> {
+    await this.#monitor.close(reason, async () => {
+      for (const chardev of this.#chardevs) await chardev.close();
     });
-  }
-
-  async #quit(): Promise<void> {
-    await this.machine.shutDown("host-qmp-quit");
-    this.#end("host-qmp-quit");
-  }
-
-  async #close(reason: "host-qmp-quit" | "host-signal"): Promise<void> {
-    this.#interrupted.abort();
-    await this.machine.shutDown(reason);
-    await this.server.shutdown();
-    for (const chardev of this.#chardevs) await chardev.close();
-    await this.machine.close();
   }
 }
 
@@ -172,10 +124,4 @@ async function blame(option: TypedOption, carryOut: () => unknown): Promise<void
     const hint = error instanceof BlockError && error.hint !== undefined ? `\n${error.hint}` : "";
     throw new CommandLineError(`${option.typed}: ${error.message}${hint}`);
   }
-}
-
-/** What a file takes on its disk; undefined where it cannot be looked at. */
-async function allocatedBytes(path: string): Promise<number | undefined> {
-  const status = await stat(path).catch(() => undefined);
-  return status === undefined ? undefined : status.blocks * 512;
 }

@@ -23,7 +23,7 @@ export interface ScriptContext extends ScriptReporter {
   readonly guest: Guest;
   /** One for each drive, in their order. */
   readonly guests: readonly Guest[];
-  /** Backups, bitmaps and queries, as the host has them. */
+  /** QMP's commands and events, and short cuts for backups and bitmaps. */
   readonly control: MachineControl;
   /** Aborted when the run is to end early. What a script awaits then rejects; it need not watch this. */
   readonly signal: AbortSignal;
@@ -43,7 +43,7 @@ export interface RunScriptOptions {
 }
 
 /**
- * Runs a script on a machine and then, however it ended, shuts down in order: guests are closed, jobs cancelled, devices reset,
+ * Runs a script on a machine until it, or the command `quit`, ends the run, and then, however it ended, shuts down in order: guests are closed, jobs cancelled, devices reset,
  * images flushed and closed. Rejects with what the script threw, the abort's reason, or what went wrong while shutting down.
  */
 export async function runScript(options: RunScriptOptions): Promise<void> {
@@ -62,7 +62,7 @@ export async function runScript(options: RunScriptOptions): Promise<void> {
       progress: (done, total) => reporter.progress(done, total),
       check: (claim, holds, detail) => reporter.check(claim, holds, detail),
     };
-    await Promise.race([Promise.resolve().then(() => main(context)), rejectWhenAborted(signal)]);
+    await Promise.race([Promise.resolve().then(() => main(context)), rejectWhenAborted(signal), machine.quit]);
   } catch (error) {
     failures.push(error);
   }

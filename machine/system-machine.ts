@@ -15,7 +15,7 @@ import type { EventQueue } from "../src/qmp/events.ts";
 import type { VirtioBlkDeviceOptions } from "./device-options.ts";
 import { allDrivers } from "./drivers.ts";
 import { MachineEvents } from "./machine-events.ts";
-import { type SlotDevice, VirtioSlots } from "./virtio-slots.ts";
+import { type SlotDevice, type SlotOrder, VirtioSlots } from "./virtio-slots.ts";
 
 const RAM_BASE = 0x4000_0000;
 
@@ -24,6 +24,8 @@ export interface SystemMachineOptions {
   /** Does not run until it is told to. */
   readonly stopped: boolean;
   readonly events: EventQueue;
+  /** As on QEMU's board by default. */
+  readonly slotOrder?: SlotOrder;
   readonly clock?: Clock;
 }
 
@@ -44,7 +46,7 @@ export class SystemMachine {
   #shutDown = false;
 
   constructor(options: SystemMachineOptions) {
-    const { ramBytes, stopped, events, clock = systemClock } = options;
+    const { ramBytes, stopped, events, slotOrder: order = "from-last", clock = systemClock } = options;
     this.clock = clock;
     this.throttleGroups = new ThrottleGroups(clock);
     this.#events = new MachineEvents(events);
@@ -53,15 +55,16 @@ export class SystemMachine {
     this.runState = new RunState(stopped ? "prelaunch" : "running");
     this.memory = new GuestMemory({ baseAddress: RAM_BASE, sizeBytes: ramBytes });
     this.bus = new Bus({ memory: this.memory, unmapped: "zeroes" });
-    this.slots = new VirtioSlots({ memory: this.memory, bus: this.bus, graph: this.graph, clock });
+    this.slots = new VirtioSlots({ memory: this.memory, bus: this.bus, graph: this.graph, clock, order });
     reportJobs(this.jobs, events);
     this.runState.onChange((running) => this.#events.runs(running));
     reportWriteThresholds(this.graph, events);
   }
 
-  async addDevice(options: VirtioBlkDeviceOptions): Promise<void> {
+  async addDevice(options: VirtioBlkDeviceOptions): Promise<SlotDevice> {
     const device = await this.slots.plugIn(options);
     device.backend.errors.onError((report) => this.#onIoError(device, report));
+    return device;
   }
 
   /** Stops the guest; jobs go on. */
@@ -93,12 +96,15 @@ export class SystemMachine {
     await this.jobs.cancelAll();
   }
 
-  /** Gives everything back: devices, drives, nodes. After `shutDown`. */
+  /** Gives everything back: devices, drives, nodes. After `shutDown`. Rejects with the first error once all is closed. */
   async close(): Promise<void> {
     await this.jobs.cancelAll();
     await this.slots.unplugAll();
-    for (const backend of this.graph.backends) await this.graph.removeBackend(backend);
-    await this.graph.close();
+    const errors: unknown[] = [];
+    const note = (error: unknown): number => errors.push(error);
+    for (const backend of this.graph.backends) await this.graph.removeBackend(backend).catch(note);
+    await this.graph.close().catch(note);
+    if (errors.length > 0) throw errors[0];
   }
 
   #onIoError(device: SlotDevice, { operation, action, error }: IoErrorReport): void {

@@ -30,19 +30,24 @@ export interface SlotDevice {
   readonly line: InterruptLine;
 }
 
-/** Fills its 32 slots from the last on. */
+/** Which slot is the first device's: the last one, as on QEMU's board, or the first. */
+export type SlotOrder = "from-last" | "from-first";
+
+/** The board's 32 slots. */
 export class VirtioSlots {
   readonly devices: SlotDevice[] = [];
   readonly #memory: GuestMemory;
   readonly #bus: Bus;
   readonly #graph: BlockGraph;
   readonly #clock: Clock;
+  readonly #order: SlotOrder;
 
-  constructor(options: { memory: GuestMemory; bus: Bus; graph: BlockGraph; clock: Clock }) {
+  constructor(options: { memory: GuestMemory; bus: Bus; graph: BlockGraph; clock: Clock; order: SlotOrder }) {
     this.#memory = options.memory;
     this.#bus = options.bus;
     this.#graph = options.graph;
     this.#clock = options.clock;
+    this.#order = options.order;
   }
 
   /** The device of that id or path. */
@@ -77,7 +82,8 @@ export class VirtioSlots {
       },
     });
     const region = new VirtioMmio({ device, memory: this.#memory, line });
-    const address = SLOT_BASE + SLOT_BYTES * (SLOTS - 1 - this.devices.length);
+    const taken = this.devices.length;
+    const address = SLOT_BASE + SLOT_BYTES * (this.#order === "from-first" ? taken : SLOTS - 1 - taken);
     this.#bus.map(address, region);
     const made = { id, path: backend.device!.path, backend, address, region, line };
     this.devices.push(made);
