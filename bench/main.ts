@@ -3,14 +3,23 @@
 import { tmpdir } from "node:os";
 import { parseArgs } from "node:util";
 import { backupBenchmarks } from "./backup.ts";
+import { incrementalBenchmarks, sparseBenchmarks } from "./backup-changes.ts";
+import { backupMemoryBenchmarks } from "./backup-memory.ts";
 import { bitmapBenchmarks } from "./bitmap.ts";
+import { guestDuringBackupBenchmarks } from "./guest-during-backup.ts";
 import { type BenchTable, formatBenchTable } from "./report.ts";
 import { requestPathBenchmarks } from "./request-path.ts";
+
+const IMAGES = process.env["VBLK_BENCH_FOLDER"] ?? tmpdir();
 
 const BENCHMARKS: Readonly<Record<string, () => Promise<BenchTable[]>>> = {
   "request-path": requestPathBenchmarks,
   bitmap: bitmapBenchmarks,
-  backup: () => backupBenchmarks(process.env["VBLK_BENCH_FOLDER"] ?? tmpdir()),
+  backup: () => backupBenchmarks(IMAGES),
+  incremental: () => incrementalBenchmarks(IMAGES),
+  sparse: () => sparseBenchmarks(IMAGES),
+  "guest-during-backup": () => guestDuringBackupBenchmarks(IMAGES),
+  "backup-memory": () => backupMemoryBenchmarks(IMAGES),
 };
 
 const HELP = `Usage: npm run bench -- [--json] [${Object.keys(BENCHMARKS).join("] [")}]

@@ -19,3 +19,13 @@ export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.floor((sorted.length - 1) / 2)] ?? Number.NaN;
 }
+
+/** Milliseconds as a cell; fractions only where they matter. */
+export function ms(value: number): string {
+  return `${value.toFixed(value < 20 ? 1 : 0)} ms`;
+}
+
+/** The median of the rounds' own ratios: how many times `ours` goes into `theirs`. */
+export function ratioOf(theirs: readonly number[], ours: readonly number[]): string {
+  return `${median(theirs.map((value, round) => value / ours[round]!)).toFixed(2)}x`;
+}
