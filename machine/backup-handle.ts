@@ -3,7 +3,7 @@
 import { QmpError } from "../src/base/errors.ts";
 import type { Backup } from "../src/job/backup.ts";
 import { startBackup } from "../src/job/backup-action.ts";
-import type { JobOutcome } from "../src/job/job.ts";
+import type { JobOutcome } from "../src/job/job-event.ts";
 import type { JobStatus } from "../src/job/job-status.ts";
 import type { BackupTarget } from "./backup-target.ts";
 import type { Drive } from "./drive.ts";
@@ -101,7 +101,7 @@ export class BackupHandle {
   /** Ends the job without a result and waits for that. Nothing happens when it has ended. */
   async cancel(): Promise<void> {
     const { job } = this.#backup;
-    if (!this.#hasEnded && job.status !== "concluded" && job.status !== "null") job.cancel();
+    if (!this.#hasEnded && job.status !== "concluded" && job.status !== "null") await job.cancel();
     await this.ended;
   }
 

@@ -39,7 +39,12 @@ export class BackupAction implements TransactionAction {
 
   async prepare({ jobs }: TransactionContext): Promise<void> {
     const options = await this.#options();
-    this.#backup = new Backup(this.#jobs, options, this.#clock, jobs);
+    try {
+      this.#backup = new Backup(this.#jobs, options, this.#clock, jobs);
+    } catch (error) {
+      await options.releaseTarget?.();
+      throw error;
+    }
     this.#backup.job.hold();
   }
 
@@ -47,10 +52,11 @@ export class BackupAction implements TransactionAction {
     this.#backup!.job.start();
   }
 
-  abort(): void {
+  abort(): void | Promise<void> {
     const { job } = this.#backup!;
     // In a group that of a later action has taken this one with it.
     if (job.status === "created") job.cancel();
+    return job.transaction.closing;
   }
 
   clean(): void {

@@ -23,6 +23,8 @@ export interface BackupOptions {
   readonly sourceDrive?: NodeParent | undefined;
   /** As long as the source; what it holds is of no account. */
   readonly target: BlockNode;
+  /** Called once when the target is needed no more, whatever the way: it was opened for this backup alone. Never rejects. */
+  readonly releaseTarget?: (() => Promise<void>) | undefined;
   /** Full by default. */
   readonly sync?: BackupSync | undefined;
   /** Name of a bitmap of the source. */

@@ -146,13 +146,14 @@ export class Backup implements JobDriver {
     else this.#bitmap?.giveBack();
   }
 
-  clean(): void {
+  clean(): void | Promise<void> {
     const { source } = this.#copy;
     this.#uninstall();
     this.#copy.stop();
     this.#notifier.release();
     source.detachParent(this.#sourceParent);
     this.#giveBackFilter();
+    return this.#options.releaseTarget?.();
   }
 
   /** Row 24 of §2.2. The job's own permissions and its speed are looked at when there is a job already. */

@@ -38,6 +38,6 @@ export interface JobDriver {
   commit?(): void;
   /** The job has failed or was cancelled. */
   abort?(): void;
-  /** Gives back whatever it holds: nodes, notifiers. */
-  clean(): void;
+  /** Gives back whatever it holds: nodes, notifiers. It is told that the job has ended when that is done. */
+  clean(): void | Promise<void>;
 }

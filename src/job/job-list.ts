@@ -2,7 +2,8 @@
 
 import { QmpError } from "../base/errors.ts";
 import { tracePoint } from "../base/trace.ts";
-import { Job, type JobEvent, type JobListener, type JobOptions } from "./job.ts";
+import { Job, type JobListener, type JobOptions } from "./job.ts";
+import type { JobEvent } from "./job-event.ts";
 
 const traceStatus = tracePoint("job_state_transition");
 
@@ -64,7 +65,7 @@ export class JobList {
   async cancelAll(): Promise<void> {
     for (let job = this.#jobs[0]; job !== undefined; job = this.#jobs[0]) {
       if (job.status !== "concluded") {
-        if (job.status !== "aborting") job.cancel();
+        if (!job.ending) job.cancel();
         await job.untilConcluded();
       }
       // One that is not to dismiss itself; or somebody has done so by now.

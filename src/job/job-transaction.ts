@@ -15,6 +15,8 @@ export class JobTransaction {
   /** In the order of their creation, without those that have concluded. */
   readonly #members: Job[] = [];
   #aborting = false;
+  #finalizing = false;
+  #closing: Promise<void> | undefined;
 
   /** Called by a job that is made. */
   add(job: Job): void {
@@ -31,6 +33,16 @@ export class JobTransaction {
     return this.#aborting;
   }
 
+  /** Its members end well, one after another. */
+  get finalizing(): boolean {
+    return this.#finalizing;
+  }
+
+  /** Members give back what they held, and end: resolves when they have. Undefined when none is about to. */
+  get closing(): Promise<void> | undefined {
+    return this.#closing;
+  }
+
   /** Called by a job that has done its work. */
   memberHasWorked(): void {
     const newestFirst = [...this.#members].reverse();
@@ -41,7 +53,8 @@ export class JobTransaction {
 
   /** All members are pending. */
   finalize(): void {
-    for (let job = this.#members.pop(); job !== undefined; job = this.#members.pop()) job.concludeWell();
+    this.#finalizing = true;
+    this.#follow(this.#concludeWell());
   }
 
   /** Called by a job that has failed or was cancelled, and has nothing under way. */
@@ -49,18 +62,33 @@ export class JobTransaction {
     if (this.#aborting) return;
     this.#aborting = true;
     for (const job of this.#members) if (job !== culprit) job.cancelWithOthers();
-    this.#concludeNext();
+    this.#follow(this.#concludeBadly());
   }
 
-  #concludeNext(): void {
+  #concludeWell(): void | Promise<void> {
+    for (let job = this.#members.pop(); job !== undefined; job = this.#members.pop()) {
+      const concluding = job.concludeWell();
+      if (concluding !== undefined) return concluding.then(() => this.#concludeWell());
+    }
+  }
+
+  #concludeBadly(): void | Promise<void> {
     for (let job = this.#members.at(-1); job !== undefined; job = this.#members.at(-1)) {
       const working = job.endWork();
       if (working !== undefined) {
-        void working.then(() => this.#concludeNext());
+        void working.then(() => this.#follow(this.#concludeBadly()));
         return;
       }
       this.#members.pop();
-      job.concludeBadly();
+      const concluding = job.concludeBadly();
+      if (concluding !== undefined) return concluding.then(() => this.#concludeBadly());
     }
+  }
+
+  #follow(concluding: void | Promise<void>): void {
+    if (concluding === undefined) return;
+    this.#closing = concluding.then(() => {
+      this.#closing = undefined;
+    });
   }
 }

@@ -5,29 +5,10 @@ import { BlockError, QmpError, strerror } from "../base/errors.ts";
 import type { NodeParent } from "../block/drain.ts";
 import { type ErrorAction, type ErrorPolicy, errorAction, type IoStatus } from "../block/error-policy.ts";
 import type { JobDriver, JobProgress } from "./job-driver.ts";
+import type { JobEvent, JobOutcome } from "./job-event.ts";
 import type { JobInfo } from "./job-info.ts";
-import { assertTransition, checkVerb, type JobStatus } from "./job-status.ts";
+import { assertTransition, checkVerb, type JobStatus, type JobVerb } from "./job-status.ts";
 import { JobTransaction } from "./job-transaction.ts";
-
-/** How a job ended. */
-export type JobOutcome =
-  | { readonly kind: "completed" }
-  | { readonly kind: "failed"; readonly error: BlockError }
-  | { readonly kind: "cancelled" };
-
-/**
- * What happens to a job, in the order in which QEMU reports it (§1.5). Length and offset are the job's `progress` then. All but
- * `status-change` happen to block jobs alone.
- */
-export type JobEvent =
-  | { readonly kind: "status-change"; readonly status: JobStatus }
-  /** It waits for `finalize`. */
-  | { readonly kind: "pending" }
-  /** An I/O request failed, and this is done about it. */
-  | { readonly kind: "error"; readonly operation: "read" | "write"; readonly action: ErrorAction }
-  /** It ended, well or by an error. */
-  | { readonly kind: "completed"; readonly error: string | undefined }
-  | { readonly kind: "cancelled" };
 
 /** Called within the change that it hears of. It must not call the job's verbs. */
 export type JobListener = (job: Job, event: JobEvent) => void;
@@ -121,6 +102,11 @@ export class Job {
     return this.#started;
   }
 
+  /** Its end has begun, and cannot be changed any more. */
+  get ending(): boolean {
+    return this.transaction.finalizing || this.#status === "aborting";
+  }
+
   /** The work is to end soon; what it has done is of no use. */
   get cancelled(): boolean {
     return this.#cancelled;
@@ -160,7 +146,7 @@ export class Job {
 
   /** The user's pause. A `QmpError` if he has paused it already, or it works no more. */
   pause(): void {
-    checkVerb(this.id, this.#status, "pause");
+    this.#check("pause");
     if (this.#userPaused) throw new QmpError("Job is already paused");
     this.#userPaused = true;
     this.hold();
@@ -169,7 +155,7 @@ export class Job {
   /** Ends the user's pause, or that by an error. A `QmpError` where there is none. */
   resume(): void {
     if (!this.#userPaused) throw new QmpError("Can't resume a job that was not paused");
-    checkVerb(this.id, this.#status, "resume");
+    this.#check("resume");
     this.#ioStatus = "ok";
     this.#userPaused = false;
     this.release();
@@ -177,7 +163,7 @@ export class Job {
 
   /** Another limit of bytes per second, 0 for none. A `QmpError` if it is negative, or the job works no more. */
   setSpeed(bytesPerSecond: number): void {
-    checkVerb(this.id, this.#status, "set-speed");
+    this.#check("set-speed");
     if (!(bytesPerSecond >= 0)) throw new QmpError("Parameter 'speed' expects a non-negative value");
     this.#speed = bytesPerSecond;
     this.#driver.setSpeed?.(bytesPerSecond);
@@ -185,13 +171,13 @@ export class Job {
 
   /** Asks a job that never ends by itself to end now. No job here is of that kind: a `QmpError`. */
   complete(): void {
-    checkVerb(this.id, this.#status, "complete");
+    this.#check("complete");
     throw new QmpError(`The active block job '${this.id}' cannot be completed`);
   }
 
   /** Changes what can be changed of a job that works. Of no job here can anything: a `QmpError`. */
   change(): never {
-    checkVerb(this.id, this.#status, "change");
+    this.#check("change");
     throw new QmpError("Job type does not support change");
   }
 
@@ -200,20 +186,20 @@ export class Job {
    * `QmpError` if it has already ended. Cancelling it again changes nothing.
    */
   cancel(): void {
-    checkVerb(this.id, this.#status, "cancel");
+    this.#check("cancel");
     this.cancelWithOthers();
     if (this.endWork() === undefined) this.transaction.abort(this);
   }
 
   /** Ends a transaction of jobs whose work is done and that wait for this. A `QmpError` in any other state. */
   finalize(): void {
-    checkVerb(this.id, this.#status, "finalize");
+    this.#check("finalize");
     this.transaction.finalize();
   }
 
   /** Lets an ended job go. A `QmpError` in any other state. */
   dismiss(): void {
-    checkVerb(this.id, this.#status, "dismiss");
+    this.#check("dismiss");
     this.#setStatus("null");
   }
 
@@ -287,18 +273,18 @@ export class Job {
     if (!this.autoFinalize && this.isBlockJob) this.#emit({ kind: "pending" });
   }
 
-  /** For the transaction: pending → concluded. */
-  concludeWell(): void {
+  /** For the transaction: pending → concluded. A promise resolves when it is. */
+  concludeWell(): void | Promise<void> {
     this.#driver.commit?.();
-    this.#conclude({ kind: "completed" });
+    return this.#conclude({ kind: "completed" });
   }
 
-  /** For the transaction: → concluded, from wherever the job has nothing under way. */
-  concludeBadly(): void {
+  /** For the transaction: → concluded, from wherever the job has nothing under way. A promise resolves when it is. */
+  concludeBadly(): void | Promise<void> {
     this.#failure ??= new BlockError("ECANCELED");
     this.#setStatus("aborting");
     this.#driver.abort?.();
-    this.#conclude(this.#cancelled ? { kind: "cancelled" } : { kind: "failed", error: this.#failure });
+    return this.#conclude(this.#cancelled ? { kind: "cancelled" } : { kind: "failed", error: this.#failure });
   }
 
   async #pause(): Promise<void> {
@@ -340,8 +326,13 @@ export class Job {
   }
 
   /** §4.8: first the nodes are free again, then it is told. */
-  #conclude(outcome: JobOutcome): void {
-    this.#driver.clean();
+  #conclude(outcome: JobOutcome): void | Promise<void> {
+    const cleaning = this.#driver.clean();
+    if (cleaning === undefined) return this.#concluded(outcome);
+    return cleaning.then(() => this.#concluded(outcome));
+  }
+
+  #concluded(outcome: JobOutcome): void {
     this.#outcome = outcome;
     if (this.#started && this.isBlockJob) this.#emitEnd(outcome);
     this.#setStatus("concluded");
@@ -377,6 +368,12 @@ export class Job {
     const waiters = this.#quietWaiters;
     this.#quietWaiters = [];
     for (const wake of waiters) wake();
+  }
+
+  /** Once it ends well nothing can be done about it any more, as if it had ended. */
+  #check(verb: JobVerb): void {
+    const ends = this.transaction.finalizing && this.#status === "pending" && verb !== "dismiss";
+    checkVerb(this.id, ends ? "concluded" : this.#status, verb);
   }
 
   #setStatus(status: JobStatus): void {

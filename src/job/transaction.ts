@@ -29,7 +29,7 @@ export interface TransactionAction {
   prepare(context: TransactionContext): void | Promise<void>;
   commit?(): void;
   /** Undoes what `prepare` has done. */
-  abort?(): void;
+  abort?(): void | Promise<void>;
   /** Called last, when guests may go on, if `prepare` was. */
   clean?(): void;
 }
@@ -79,7 +79,7 @@ async function prepareAll(
       prepared.push(action);
     }
   } catch (error) {
-    for (const action of prepared.reverse()) action.abort?.();
+    for (const action of prepared.reverse()) await action.abort?.();
     throw error;
   }
 }

@@ -1,7 +1,8 @@
 // A kind of job that does what a test says, and writes down what is asked of it and what it reports.
 
-import type { Job, JobEvent } from "../../src/job/job.ts";
+import type { Job } from "../../src/job/job.ts";
 import type { JobDriver, JobProgress } from "../../src/job/job-driver.ts";
+import type { JobEvent } from "../../src/job/job-event.ts";
 import { JobList } from "../../src/job/job-list.ts";
 import type { JobTransaction } from "../../src/job/job-transaction.ts";
 

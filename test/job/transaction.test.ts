@@ -77,7 +77,9 @@ describe("runTransaction", () => {
         log.push(`${name} prepare`);
       },
       commit: () => log.push(`${name} commit`),
-      abort: () => log.push(`${name} abort`),
+      abort: () => {
+        log.push(`${name} abort`);
+      },
       clean: () => log.push(`${name} clean`),
     });
     let held: Promise<unknown> = Promise.resolve();

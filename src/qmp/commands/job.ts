@@ -1,8 +1,9 @@
 // Commands on jobs, and the events of jobs: docs/reference/backup.md §1.3, §1.5, §1.9; corrections.md B2, B3.
 
 import { unreachable } from "../../base/assert.ts";
-import type { Job, JobEvent } from "../../job/job.ts";
+import type { Job } from "../../job/job.ts";
 import { cancelBlockJob, findBlockJob, findJob } from "../../job/job-commands.ts";
+import type { JobEvent } from "../../job/job-event.ts";
 import type { JobList } from "../../job/job-list.ts";
 import { type Command, defineCommand } from "../command.ts";
 import { defineEvent, type EventQueue } from "../events.ts";
@@ -78,11 +79,11 @@ const BLOCK_JOB_ERROR = defineEvent(
 
 export function jobCommands(jobs: JobList): Command[] {
   const jobVerb = (name: string, verb: (job: Job) => void): Command =>
-    defineCommand({ name, arguments: byId, run: ({ id }) => verb(findJob(jobs, id)) });
+    defineCommand({ name, arguments: byId, run: ({ id }) => carryOut(findJob(jobs, id), verb) });
   const blockJobVerb = (name: string, verb: (job: Job) => void): Command =>
-    defineCommand({ name, arguments: byDevice, run: ({ device }) => verb(findBlockJob(jobs, device)) });
+    defineCommand({ name, arguments: byDevice, run: ({ device }) => carryOut(findBlockJob(jobs, device), verb) });
   const blockJobVerbById = (name: string, verb: (job: Job) => void): Command =>
-    defineCommand({ name, arguments: byId, run: ({ id }) => verb(findBlockJob(jobs, id)) });
+    defineCommand({ name, arguments: byId, run: ({ id }) => carryOut(findBlockJob(jobs, id), verb) });
   return [
     jobVerb("job-pause", (job) => job.pause()),
     jobVerb("job-resume", (job) => job.resume()),
@@ -98,7 +99,7 @@ export function jobCommands(jobs: JobList): Command[] {
     defineCommand({
       name: "block-job-cancel",
       arguments: object({ device: str, force: optional(bool) }),
-      run: ({ device, force = false }) => cancelBlockJob(findBlockJob(jobs, device), force),
+      run: ({ device, force = false }) => carryOut(findBlockJob(jobs, device), (job) => cancelBlockJob(job, force)),
     }),
     defineCommand({
       name: "block-job-set-speed",
@@ -121,6 +122,12 @@ export function jobCommands(jobs: JobList): Command[] {
       run: () => [...jobs].filter((job) => job.isBlockJob).map(describeBlockJob),
     }),
   ];
+}
+
+/** If that ends jobs, the command is done when they have given back what they held. */
+function carryOut(job: Job, verb: (job: Job) => void): Promise<void> | undefined {
+  verb(job);
+  return job.transaction.closing;
 }
 
 function describeJob(job: Job): ArgumentsOf<typeof jobInfo> {
