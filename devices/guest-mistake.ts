@@ -48,6 +48,9 @@ export type RegisterMistake =
   | "QueueReadyTwice"
   | "QueueChangedWhileReady"
   | "QueueAddressInvalid"
+  | "QueueResetInvalid"
+  | "QueueAlignInvalid"
+  | "GuestPageSizeInvalid"
   | "NotifyIgnored";
 
 export type GuestMistake = RingMistake | RequestMistake | RegisterMistake;

@@ -3,4 +3,5 @@
 export { VirtioBlk, type VirtioBlkOptions } from "./virtio-blk/virtio-blk.ts";
 export type { BlockTopology } from "./virtio-blk/virtio-blk-config.ts";
 export type { VirtioDevice, VirtioTransport } from "./virtio-device.ts";
-export { VirtioMmio } from "./virtio-mmio.ts";
+export type { RingFeatures } from "./virtio-features.ts";
+export { VirtioMmio, type VirtioMmioOptions } from "./virtio-mmio.ts";

@@ -8,6 +8,10 @@ import type { Virtqueue } from "./virtqueue/virtqueue.ts";
 /** The transport, as its device sees it. */
 export interface VirtioTransport {
   readonly memory: GuestMemory;
+  /** Version 1, the legacy interface: its sections of the standard count. */
+  readonly legacy: boolean;
+  /** The guest is big-endian, which shows in the legacy interface alone: its rings, requests and configuration are as well. */
+  readonly bigEndian: boolean;
   /** A used buffer notification is due, VIRTIO 1.4 §2.3. */
   notifyUsedBuffers(): void;
   /** The configuration has changed: a new generation, and a configuration change notification once DRIVER_OK is set. */
@@ -26,16 +30,19 @@ export interface VirtioTransport {
 export interface VirtioDevice {
   /** The number of §5: 2 is a block device. */
   readonly deviceId: number;
-  /** Every feature it offers, those of the ring included; the same between two resets. */
+  /** Every feature it offers, those of the ring included; looked at after `attach`, and the same from then on. */
   readonly offeredFeatures: bigint;
   /** The greatest size of each of its queues. */
   readonly queueSizesMax: readonly number[];
 
   /** Called once, before all else. */
   attach(transport: VirtioTransport): void;
-  /** FEATURES_OK: works by these features, a subset of those offered, until reset; false when they will not do together. */
+  /**
+   * FEATURES_OK, or the first use through the legacy interface: works by these features, a subset of those offered, until reset;
+   * false when they will not do together.
+   */
   negotiate(features: bigint): boolean;
-  /** DRIVER_OK: from now on it uses the queues that were started, and those that will be. */
+  /** DRIVER_OK, or the first use through the legacy interface: from now on it uses the queues that were started, and those that will be. */
   go(): void;
   /** Queue `index` is enabled; before `go` the device leaves it alone. */
   startQueue(index: number, queue: Virtqueue): void;

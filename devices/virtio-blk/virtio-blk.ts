@@ -5,13 +5,7 @@ import { type Clock, systemClock } from "../../src/base/clock.ts";
 import type { BlockBackend } from "../../src/block/backend.ts";
 import type { AccessWidth } from "../../src/memory/bus.ts";
 import type { VirtioDevice, VirtioTransport } from "../virtio-device.ts";
-import {
-  featureSet,
-  hasFeature,
-  VIRTIO_F_EVENT_IDX,
-  VIRTIO_F_INDIRECT_DESC,
-  VIRTIO_F_VERSION_1,
-} from "../virtio-features.ts";
+import { featureSet, hasFeature, type RingFeatures, ringFeatureSet } from "../virtio-features.ts";
 import { MAX_CHAIN_DESCRIPTORS, type Virtqueue } from "../virtqueue/virtqueue.ts";
 import type { RequestLimits } from "./block-request.ts";
 import { RequestQueue, type RequestQueueOwner } from "./request-queue.ts";
@@ -49,6 +43,8 @@ export interface VirtioBlkOptions {
   /** The greatest ring size, a power of two up to 32768. */
   readonly queueSizeMax?: number;
   readonly topology?: BlockTopology;
+  /** Features of rings and transport; those that are left out as `RingFeatures` says. */
+  readonly offeredFeatures?: RingFeatures;
   readonly clock?: Clock;
 }
 
@@ -96,18 +92,16 @@ export class VirtioBlk implements VirtioDevice, RequestQueueOwner {
     this.#config.writeback = this.#defaultWriteback;
     this.#limits = this.#noteCapacity();
     // @virtio FEAT-DEV-001 FEAT-DEV-004 RSVD-DEV-001 RSVD-DEV-008 MMIO-DEV-030 BLK-DEV-001 BLK-DEV-002 BLK-DEV-005 BLK-DEV-052
-    this.offeredFeatures = featureSet(
+    const blockFeatures = featureSet(
       VIRTIO_BLK_F_SIZE_MAX,
       VIRTIO_BLK_F_SEG_MAX,
       VIRTIO_BLK_F_BLK_SIZE,
       VIRTIO_BLK_F_FLUSH,
       VIRTIO_BLK_F_TOPOLOGY,
       VIRTIO_BLK_F_CONFIG_WCE,
-      VIRTIO_F_INDIRECT_DESC,
-      VIRTIO_F_EVENT_IDX,
-      VIRTIO_F_VERSION_1,
       ...(backend.readOnly ? [VIRTIO_BLK_F_RO] : []),
     );
+    this.offeredFeatures = blockFeatures | ringFeatureSet(options.offeredFeatures);
   }
 
   get transport(): VirtioTransport {

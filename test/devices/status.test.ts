@@ -4,7 +4,7 @@ import { makeMachine, type TestMachine } from "./support/machine.ts";
 import { acceptFeatures, RawDisk } from "./support/raw-disk.ts";
 import { expectRecovery } from "./support/recovery.ts";
 
-const OFFERED = [1, 2, 6, 9, 10, 11, 28, 29, 32];
+const OFFERED = [1, 2, 6, 9, 10, 11, 28, 29, 32, 40];
 
 /** ACKNOWLEDGE and DRIVER, then `features`, then FEATURES_OK; what Status reads. */
 function negotiate({ registers }: TestMachine, features: readonly number[]): number {
