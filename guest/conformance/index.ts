@@ -1,0 +1,24 @@
+// The conformance suite for virtio-mmio block devices, requirement by requirement. Published as `virtio-blk/conformance`.
+
+export type { ConformanceCase } from "./case.ts";
+export {
+  deviceRequirements,
+  driverRequirements,
+  isMandatory,
+  type Requirement,
+  type RequirementLevel,
+} from "./requirement.ts";
+export { type CaseResult, plannedRuns, type RunOptions, runCases } from "./runner.ts";
+export {
+  type Subject,
+  type SubjectFactory,
+  type SubjectHost,
+  SubjectLostError,
+  type SubjectOptions,
+  type SubjectUnavailable,
+  type ZonedDisk,
+} from "./subject.ts";
+export { type Chapter, chapters, conformanceCases } from "./suite.ts";
+export { isClean, type RequirementResult, type Standing, type Summary, summarise } from "./summary.ts";
+export { type Variant, variants } from "./variant.ts";
+export type { Outcome, Verdict } from "./verdict.ts";

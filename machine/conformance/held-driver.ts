@@ -1,0 +1,100 @@
+// A disk in memory whose host can make requests wait or fail: what the conformance suite asks of a host.
+
+import { BlockError } from "../../src/base/errors.ts";
+import type { IoVector } from "../../src/base/io-vector.ts";
+import type { BlockDriver, BlockStatus } from "../../src/block/driver.ts";
+import { MemoryDriver } from "../../src/block/drivers/memory.ts";
+
+/** A `MemoryDriver` behind a gate. While the gate is shut, requests wait at it in the order in which they came. */
+export class HeldDriver implements BlockDriver {
+  readonly driverName: string = "held-memory";
+  readonly readOnly: boolean;
+  readonly clusterSizeBytes: undefined = undefined;
+  readonly children: readonly never[] = [];
+  readonly #disk: MemoryDriver;
+  #gate: { readonly opened: Promise<void>; readonly open: () => void } | undefined;
+  #waiting = 0;
+  #failRead = false;
+
+  constructor(lengthBytes: number, readOnly: boolean) {
+    this.readOnly = readOnly;
+    this.#disk = new MemoryDriver({ lengthBytes, readOnly });
+  }
+
+  get lengthBytes(): number {
+    return this.#disk.lengthBytes;
+  }
+
+  /** Requests at the gate. */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  /** Shuts the gate; the function returned opens it for good. */
+  hold(): () => void {
+    let open = (): void => {};
+    const opened = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    this.#gate = { opened, open };
+    return () => {
+      this.#gate = undefined;
+      open();
+    };
+  }
+
+  /** The next read fails with EIO. */
+  failNextRead(): void {
+    this.#failRead = true;
+  }
+
+  read(offsetBytes: number, vector: IoVector): void | Promise<void> {
+    return this.#pass(() => {
+      if (this.#failRead) {
+        this.#failRead = false;
+        throw new BlockError("EIO", "a read was to fail");
+      }
+      return this.#disk.read(offsetBytes, vector);
+    });
+  }
+
+  write(offsetBytes: number, vector: IoVector): void | Promise<void> {
+    return this.#pass(() => this.#disk.write(offsetBytes, vector));
+  }
+
+  writeZeroes(offsetBytes: number, lengthBytes: number): void | Promise<void> {
+    return this.#pass(() => this.#disk.writeZeroes(offsetBytes, lengthBytes));
+  }
+
+  discard(offsetBytes: number, lengthBytes: number): void | Promise<void> {
+    return this.#pass(() => this.#disk.discard(offsetBytes, lengthBytes));
+  }
+
+  flush(): void | Promise<void> {
+    return this.#pass(() => this.#disk.flush());
+  }
+
+  blockStatus(offsetBytes: number, lengthBytes: number): BlockStatus | Promise<BlockStatus> {
+    return this.#disk.blockStatus(offsetBytes, lengthBytes);
+  }
+
+  resize(lengthBytes: number): void {
+    this.#disk.resize(lengthBytes);
+  }
+
+  close(): Promise<void> {
+    return this.#disk.close();
+  }
+
+  #pass(operation: () => void | Promise<void>): void | Promise<void> {
+    if (this.#gate === undefined) return operation();
+    return this.#afterGate(this.#gate.opened, operation);
+  }
+
+  async #afterGate(opened: Promise<void>, operation: () => void | Promise<void>): Promise<void> {
+    this.#waiting++;
+    await opened;
+    this.#waiting--;
+    return operation();
+  }
+}

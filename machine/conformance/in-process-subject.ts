@@ -1,0 +1,67 @@
+// This project's device as a subject of the conformance suite, in the suite's own process.
+
+import { VirtioBlk } from "../../devices/virtio-blk/virtio-blk.ts";
+import { VirtioMmio } from "../../devices/virtio-mmio.ts";
+import type { Subject, SubjectFactory, SubjectOptions, SubjectUnavailable } from "../../guest/conformance/subject.ts";
+import { InProcessTarget } from "../../guest/targets/in-process.ts";
+import { systemClock } from "../../src/base/clock.ts";
+import { BlockBackend } from "../../src/block/backend.ts";
+import { BlockNode } from "../../src/block/node.ts";
+import { GuestMemory } from "../../src/memory/guest-memory.ts";
+import { InterruptLine } from "../../src/memory/interrupt-line.ts";
+import { HeldDriver } from "./held-driver.ts";
+
+const RAM_BASE = 0x4000_0000;
+const RAM_BYTES = 32 << 20;
+const SECTOR_BYTES = 512;
+/** Turns of the event loop after which nothing is due any more that does not wait for somebody. */
+const SETTLE_TURNS = 4;
+
+/** Makes devices of this project, as `version`, on a disk in memory. */
+export function inProcessSubjects(version: string): SubjectFactory {
+  return { name: `virtio-blk ${version}, in process`, open };
+}
+
+async function open(options: SubjectOptions): Promise<Subject | SubjectUnavailable> {
+  const driver = new HeldDriver(options.capacitySectors * SECTOR_BYTES, options.readOnly);
+  const node = new BlockNode({ name: "disk", driver, discard: "unmap" });
+  const backend = new BlockBackend({ name: "disk", node, readOnly: options.readOnly });
+  const memory = new GuestMemory({ baseAddress: RAM_BASE, sizeBytes: RAM_BYTES });
+  const line = new InterruptLine();
+  const device = new VirtioBlk({ backend, serial: "conformance", clock: systemClock });
+  const region = new VirtioMmio({ device, memory, line });
+  let release: (() => void) | undefined;
+  return {
+    target: new InProcessTarget({ memory, region, line }),
+    host: {
+      resize: (capacitySectors) => node.resize(capacitySectors * SECTOR_BYTES),
+      holdRequests() {
+        release = driver.hold();
+        return Promise.resolve(async () => {
+          release?.();
+          await idle(backend);
+        });
+      },
+      failNextRead() {
+        driver.failNextRead();
+        return Promise.resolve();
+      },
+      settle,
+    },
+    async close() {
+      release?.();
+      region.write(0x070, 4, 0);
+      await idle(backend);
+      backend.close();
+      await node.close();
+    },
+  };
+}
+
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < SETTLE_TURNS; turn++) await systemClock.yield();
+}
+
+async function idle(backend: BlockBackend): Promise<void> {
+  for (let busy = backend.untilIdle(); busy !== undefined; busy = backend.untilIdle()) await busy;
+}
