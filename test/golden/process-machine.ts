@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { JsonObject } from "../../src/qmp/json/value.ts";
 import type { GoldenBitmaps, GoldenEvent, GoldenIo, GoldenNode, GoldenResult } from "./golden-files.ts";
 import type { JobState, MachineUnderTest } from "./machine-under-test.ts";
-import { SystemProcess } from "./system-process.ts";
+import { type SystemClient, SystemProcess } from "../support/system-process.ts";
 
 const REST_MS = 3;
 
@@ -15,7 +15,7 @@ interface NamedNode {
 }
 
 export class ProcessMachine implements MachineUnderTest {
-  readonly #process: SystemProcess;
+  readonly #client: SystemClient;
   readonly #folder: string;
   readonly #device: string | undefined;
   /** Messages that `takeEvents` has been through. */
@@ -24,8 +24,8 @@ export class ProcessMachine implements MachineUnderTest {
   #remaining: ReadonlyMap<string, Uint8Array> | undefined;
   readonly #nodes: readonly string[];
 
-  private constructor(process: SystemProcess, folder: string, nodes: readonly GoldenNode[]) {
-    this.#process = process;
+  private constructor(client: SystemClient, folder: string, nodes: readonly GoldenNode[]) {
+    this.#client = client;
     this.#folder = folder;
     this.#nodes = nodes.map(({ name }) => name);
     this.#device = nodes.find(({ device }) => device !== undefined)?.device;
@@ -36,8 +36,8 @@ export class ProcessMachine implements MachineUnderTest {
     try {
       for (const node of nodes) writeFileSync(join(folder, `${node.name}.img`), contentOf(node));
       const args = ["-M", "virt", "-accel", "tcg", "-S", "-m", "16", "-nodefaults", "-display", "none"];
-      const process = await SystemProcess.start(folder, [...args, ...nodes.flatMap(nodeArguments)]);
-      return new ProcessMachine(process, folder, nodes);
+      const process = new SystemProcess(folder, [...args, ...nodes.flatMap(nodeArguments)]);
+      return new ProcessMachine(await process.connect(), folder, nodes);
     } catch (error) {
       rmSync(folder, { recursive: true });
       throw error;
@@ -45,16 +45,14 @@ export class ProcessMachine implements MachineUnderTest {
   }
 
   async execute(name: string, args: JsonObject): Promise<GoldenResult> {
-    return (await this.#process.execute(name, args)) as GoldenResult;
+    return (await this.#client.execute(name, args)) as GoldenResult;
   }
 
   async io(io: GoldenIo): Promise<GoldenResult> {
     const to = io.node ?? `-d ${this.#device!}`;
-    const reply = await this.#process.execute("human-monitor-command", {
-      "command-line": `qemu-io ${to} "${ioCommand(io)}"`,
-    });
-    if (reply["return"] !== "") return { ok: false, msg: JSON.stringify(reply) };
-    const output = await this.#process.takeOutput();
+    const returned = await this.#client.human(`qemu-io ${to} "${ioCommand(io)}"`);
+    if (returned !== "") return { ok: false, msg: JSON.stringify(returned) };
+    const output = await this.#client.process.takeOutput();
     const failure = /failed: .*/.exec(output);
     if (failure !== null) return { ok: false, msg: failure[0] };
     const done = new RegExp(`^(wrote|read|discard) ${io.len}/${io.len} bytes at offset ${io.off}$`, "m");
@@ -79,7 +77,7 @@ export class ProcessMachine implements MachineUnderTest {
       for (const bitmap of node["dirty-bitmaps"] ?? []) {
         if (bitmap["name"] === undefined) continue;
         const of = { node: name, name: bitmap["name"] };
-        const hash = (await this.#process.execute("x-debug-block-dirty-bitmap-sha256", of))["return"] as JsonObject;
+        const hash = (await this.#client.execute("x-debug-block-dirty-bitmap-sha256", of))["return"] as JsonObject;
         all[name] ??= [];
         all[name].push({ ...bitmap, sha256: hash["sha256"]! });
       }
@@ -96,7 +94,7 @@ export class ProcessMachine implements MachineUnderTest {
   }
 
   takeEvents(): GoldenEvent[] {
-    const messages = this.#process.qmp.messages.slice(this.#taken);
+    const messages = this.#client.qmp.messages.slice(this.#taken);
     this.#taken += messages.length;
     return messages
       .filter((message) => "event" in message)
@@ -105,8 +103,8 @@ export class ProcessMachine implements MachineUnderTest {
 
   async close(): Promise<void> {
     try {
-      const status = await this.#process.quit();
-      if (status !== 0) throw new Error(`ended with status ${status}: ${this.#process.errorOutput}`);
+      const status = await this.#client.quit();
+      if (status !== 0) throw new Error(`ended with status ${status}: ${this.#client.process.errorOutput}`);
       this.#remaining = new Map(this.#nodes.map((node) => [node, readFileSync(this.#path(node))]));
     } finally {
       this.kill();
@@ -115,7 +113,7 @@ export class ProcessMachine implements MachineUnderTest {
 
   /** Ends it at once, if it has not ended yet, and leaves nothing behind. */
   kill(): void {
-    this.#process.kill();
+    this.#client.kill();
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
@@ -124,7 +122,7 @@ export class ProcessMachine implements MachineUnderTest {
   }
 
   async #list<Item>(command: string, args: object = {}): Promise<readonly Item[]> {
-    return (await this.#process.execute(command, args))["return"] as readonly Item[];
+    return (await this.#client.execute(command, args))["return"] as readonly Item[];
   }
 }
 
