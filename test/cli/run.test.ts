@@ -75,13 +75,16 @@ describe("vblk run", () => {
       expect(list).not.toContain("two.txt");
     }));
 
-  it.each(["load-generator.ts", "rule-breaker.ts", "from-registers-up.ts"])("runs the example %s", async (name) => {
-    const { code, stdout, stderr } = await runCli(["run", join(EXAMPLES, name)], { env: { VBLK_REQUESTS: "2000" } });
-    expect(stderr).toBe("");
-    expect(stdout).not.toContain("✘");
-    expect(stdout).toContain("✔");
-    expect(code).toBe(0);
-  });
+  it.each(["incremental-backup.ts", "load-generator.ts", "rule-breaker.ts", "from-registers-up.ts"])(
+    "runs the example %s",
+    async (name) => {
+      const { code, stdout, stderr } = await runCli(["run", join(EXAMPLES, name)], { env: { VBLK_REQUESTS: "2000" } });
+      expect(stderr).toBe("");
+      expect(stdout).not.toContain("✘");
+      expect(stdout).toContain("✔");
+      expect(code).toBe(0);
+    },
+  );
 
   it("runs the example of an emulator's bus, which is a program of its own", async () => {
     const { execFileSync } = await import("node:child_process");
