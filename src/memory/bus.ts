@@ -34,6 +34,8 @@ export class Bus {
   readonly #memory: GuestMemory | undefined;
   readonly #unmappedOnes: boolean;
   readonly #mappings: Mapping[] = [];
+  /** Accesses come in runs to one bank, and a board has dozens of them. */
+  #lastFound: Mapping | undefined;
 
   constructor(options: { memory?: GuestMemory; unmapped?: "ones" | "zeroes" } = {}) {
     this.#memory = options.memory;
@@ -88,9 +90,22 @@ export class Bus {
     this.write(address + 4, 4, Number((value >> 32n) & 0xffff_ffffn));
   }
 
+  /** The lowest address from `address` on at which something is mapped, RAM or registers; infinity when nothing is. */
+  nextMapped(address: number): number {
+    let next = Number.POSITIVE_INFINITY;
+    for (const { start, end } of this.#mappings) if (end > address) next = Math.min(next, Math.max(start, address));
+    if (this.#memory === undefined) return next;
+    const { baseAddress, sizeBytes } = this.#memory;
+    return baseAddress + sizeBytes > address ? Math.min(next, Math.max(baseAddress, address)) : next;
+  }
+
   #find(address: number, width: number): Mapping | undefined {
+    const last = this.#lastFound;
+    if (last !== undefined && address >= last.start && address + width <= last.end) return last;
     for (const mapping of this.#mappings) {
-      if (address >= mapping.start && address + width <= mapping.end) return mapping;
+      if (address < mapping.start || address + width > mapping.end) continue;
+      this.#lastFound = mapping;
+      return mapping;
     }
     return undefined;
   }
