@@ -8,6 +8,7 @@ export type RingMistake =
   | "HeadOutOfRange"
   | "NextOutOfRange"
   | "DescriptorLoop"
+  | "DescriptorNotAvailable"
   | "IndirectNotNegotiated"
   | "IndirectWithNext"
   | "IndirectNested"

@@ -266,7 +266,7 @@ export class RequestQueue {
       const { memory } = this.#owner.transport;
       memory.bytes[slot.statusOffset] = status;
       if (memory.hasWriteListeners) this.#noteWrites(slot);
-      queue.push(slot.chain.head, writtenBytes(slot, status));
+      queue.push(slot.chain, writtenBytes(slot, status));
     }
     if (traceComplete.enabled) traceComplete.emit({ head: slot.chain.head, type: slot.type, status });
     this.#release(slot);
