@@ -125,13 +125,13 @@ export class VirtioBlk implements VirtioDevice, RequestQueueOwner {
     });
   }
 
-  // @virtio BLK-DEV-003 BLK-DEV-048 BLK-DEV-085
+  // @virtio BLK-DEV-003 BLK-DEV-033 BLK-DEV-034 BLK-DEV-048 BLK-DEV-085
   negotiate(features: bigint): boolean {
     this.#features = features;
     const flush = hasFeature(features, VIRTIO_BLK_F_FLUSH);
-    // §5.2.5.2: a driver that can switch the cache on but never flush it starts without.
-    if (hasFeature(features, VIRTIO_BLK_F_CONFIG_WCE)) this.#config.writeback = flush && this.#defaultWriteback;
-    else this.#config.writeback = flush;
+    if (!hasFeature(features, VIRTIO_BLK_F_CONFIG_WCE)) this.#config.writeback = flush;
+    // §5.2.5.2: a driver that can switch the cache on but never flush it starts without; §5.2.5.3: a legacy one may have chosen.
+    else if (!this.#transport.legacy) this.#config.writeback = flush && this.#defaultWriteback;
     this.#applyCacheMode();
     return true;
   }
@@ -165,10 +165,12 @@ export class VirtioBlk implements VirtioDevice, RequestQueueOwner {
     return this.#config.read(offset, width);
   }
 
-  // @virtio BLK-DEV-025
+  // @virtio BLK-DEV-025 INIT-DEV-001
   writeConfig(offset: number, width: AccessWidth, value: number): boolean {
-    const writeback = this.#config.isWriteback(offset, width) && hasFeature(this.#features, VIRTIO_BLK_F_CONFIG_WCE);
-    if (!writeback) return false;
+    if (!this.#config.isWriteback(offset, width)) return false;
+    // §3.1.2: a legacy driver may write before it has said which features it takes.
+    const features = this.#transport.legacy && !this.#live ? this.offeredFeatures : this.#features;
+    if (!hasFeature(features, VIRTIO_BLK_F_CONFIG_WCE)) return false;
     this.#config.writeback = value !== 0;
     this.#applyCacheMode();
     return true;

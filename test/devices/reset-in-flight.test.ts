@@ -31,6 +31,13 @@ const STOPS: readonly (readonly [title: string, stop: (disk: RawDisk) => void])[
     },
   ],
   [
+    "VQR-DEV-001 VQR-DEV-002 MMIO-DEV-012 MMIO-DEV-013 QueueReset = 1",
+    ({ registers }) => {
+      registers.write(0x0c0, 1);
+      expect([registers.read(0x0c0), registers.queueReady]).toEqual([0, 0]);
+    },
+  ],
+  [
     "FAILED",
     ({ registers }) => {
       registers.status = 0x8f;
@@ -54,7 +61,7 @@ function eightInFlight(options: { writeCache?: boolean } = {}): {
 } {
   const driver = new HeldDriver();
   const machine = makeMachine({ driver, ...options });
-  const disk = RawDisk.start(machine, { queueSize: 32, features: [9, 32] });
+  const disk = RawDisk.start(machine, { queueSize: 32, features: [9, 32, 40] });
   const requests = [
     disk.readRequest(0, 512),
     disk.readRequest(1, 1024),
@@ -155,7 +162,7 @@ describe("requests that wait in a drained section", () => {
       const driver = new HeldDriver();
       driver.holding = false;
       const machine = makeMachine({ driver });
-      const disk = RawDisk.start(machine, { queueSize: 32 });
+      const disk = RawDisk.start(machine, { queueSize: 32, features: [32, 40] });
       const drained = await machine.node.drain();
       disk.submit(disk.chain(disk.writeRequest(1, new Uint8Array(512).fill(0xa1))));
       disk.submit(disk.chain(disk.readRequest(1, 512)));

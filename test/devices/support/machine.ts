@@ -18,7 +18,10 @@ export interface MachineOptions {
   readonly sectors?: number;
   readonly readOnly?: boolean;
   readonly writeCache?: boolean;
-  readonly device?: Pick<VirtioBlkOptions, "serial" | "queueSizeMax" | "topology">;
+  readonly device?: Pick<VirtioBlkOptions, "serial" | "queueSizeMax" | "topology" | "offeredFeatures">;
+  /** Version 1. */
+  readonly legacy?: boolean;
+  readonly bigEndian?: boolean;
   readonly ramBase?: number;
   readonly ramBytes?: number;
   readonly clock?: Clock;
@@ -56,7 +59,13 @@ export function makeMachine(options: MachineOptions = {}): TestMachine {
   const node = new BlockNode({ name: "disk", driver });
   const backend = new BlockBackend({ name: "drive0", node, readOnly, writeCache: options.writeCache ?? true });
   const device = new VirtioBlk({ backend, ...options.device, clock });
-  const bank = new VirtioMmio({ device, memory, line });
+  const bank = new VirtioMmio({
+    device,
+    memory,
+    line,
+    legacy: options.legacy ?? false,
+    bigEndian: options.bigEndian ?? false,
+  });
   const target = new InProcessTarget({ memory, region: bank, line, clock });
   const guest = new Guest(target);
   return { memory, line, driver, node, backend, bank, target, guest, registers: guest.registers };

@@ -1,6 +1,6 @@
 // A block driver for tests that place every descriptor themselves: one queue, one request at a time or many, no rule kept.
 
-import type { RawSplitQueue, UsedElement, VirtioMmioRegisters } from "../../../guest/index.ts";
+import { RawSplitQueue, type UsedElement, type VirtioMmioRegisters } from "../../../guest/index.ts";
 import type { TestMachine } from "./machine.ts";
 
 /** A buffer in guest RAM, or where the test says that there is one. */
@@ -33,6 +33,40 @@ const NEXT = 1;
 const WRITE = 2;
 export const INDIRECT = 4;
 
+const GUEST_PAGE_SIZE = 0x028;
+const QUEUE_ALIGN = 0x03c;
+const QUEUE_PFN = 0x040;
+
+/** Zeroed RAM from a page of 4096 bytes on, laid out as §2.7.2 says. */
+export function legacyLayout(machine: TestMachine, size: number, alignBytes: number): RawSplitQueue["layout"] {
+  const driverBytes = 16 * size + 2 * (3 + size);
+  const usedOffset = Math.ceil(driverBytes / alignBytes) * alignBytes;
+  const bytes = usedOffset + 6 + 8 * size;
+  const descriptorTable = machine.guest.allocator.allocate(bytes, 4096);
+  machine.target.fillRam(descriptorTable, 0, bytes);
+  return {
+    size,
+    descriptorTable,
+    availableRing: descriptorTable + 16 * size,
+    usedRing: descriptorTable + usedOffset,
+  };
+}
+
+/** Queue `index` of a legacy device where `layout` says; what QueuePFN then reads. */
+export function placeLegacyQueue(
+  registers: VirtioMmioRegisters,
+  index: number,
+  layout: RawSplitQueue["layout"],
+  pageBytes: number,
+  alignBytes: number,
+): number {
+  registers.queueSel = index;
+  registers.queueSize = layout.size;
+  registers.write(QUEUE_ALIGN, alignBytes);
+  registers.write(QUEUE_PFN, layout.descriptorTable / pageBytes);
+  return registers.read(QUEUE_PFN);
+}
+
 /** Features to the device, word 1 first. */
 export function acceptFeatures(registers: VirtioMmioRegisters, features: readonly number[]): void {
   let low = 0;
@@ -58,14 +92,15 @@ export class RawDisk {
   #nextSlot = 0;
   #usedSeen = 0;
 
-  private constructor(machine: TestMachine, queueSize: number) {
+  private constructor(machine: TestMachine, queue: RawSplitQueue) {
     this.machine = machine;
     this.registers = machine.registers;
-    this.queue = machine.guest.rawSplitQueue(queueSize);
+    this.queue = queue;
   }
 
   /** §3.1.1, with no check on the way but that FEATURES_OK sticks. */
   static start(machine: TestMachine, options: RawDiskOptions = {}): RawDisk {
+    if (machine.registers.version === 1) return RawDisk.#startLegacy(machine, options);
     const { features = [32], queueSize = 8, driverOk = true } = options;
     const { registers } = machine;
     registers.status = 0;
@@ -74,9 +109,25 @@ export class RawDisk {
     acceptFeatures(registers, features);
     registers.status = 0x0b;
     if ((registers.status & 8) === 0) throw new Error("FEATURES_OK did not stick");
-    const disk = new RawDisk(machine, queueSize);
+    const disk = new RawDisk(machine, machine.guest.rawSplitQueue(queueSize));
     disk.queue.enable(registers);
     if (driverOk) registers.status = 0x0f;
+    return disk;
+  }
+
+  /** §3.1.2, with pages of 4096 bytes. VERSION_1 goes where no feature is. */
+  static #startLegacy(machine: TestMachine, options: RawDiskOptions): RawDisk {
+    const { features = [], queueSize = 8, driverOk = true } = options;
+    const { registers } = machine;
+    registers.status = 0;
+    registers.status = 1;
+    registers.status = 3;
+    acceptFeatures(registers, features);
+    registers.write(GUEST_PAGE_SIZE, 4096);
+    const layout = legacyLayout(machine, queueSize, 4096);
+    placeLegacyQueue(registers, 0, layout, 4096, 4096);
+    const disk = new RawDisk(machine, new RawSplitQueue(machine.target, layout));
+    if (driverOk) registers.status = 7;
     return disk;
   }
 
