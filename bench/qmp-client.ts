@@ -43,10 +43,11 @@ export class QmpClient {
     child.stdout!.setEncoding("utf8").on("data", (text: string) => {
       this.#printed += text;
     });
-    createInterface({ input: socket }).on("line", (line) => this.#hear(JSON.parse(line) as QmpMessage));
-    child.once("exit", () => {
-      for (const { reject } of this.#waiters.splice(0)) reject(new Error(`${child.spawnfile} has ended`));
-    });
+    const lines = createInterface({ input: socket });
+    lines.on("line", (line) => this.#hear(JSON.parse(line) as QmpMessage));
+    // A process that ends may reset the connection; that it has ended is what counts.
+    lines.on("error", (error) => this.#fail(error));
+    child.once("exit", () => this.#fail(new Error(`${child.spawnfile} has ended`)));
   }
 
   /** Starts the program and negotiates. */
@@ -104,6 +105,10 @@ export class QmpClient {
   #next(wanted: (message: QmpMessage) => boolean): Promise<QmpMessage> {
     if (this.#child.exitCode !== null) return Promise.reject(new Error(`${this.#child.spawnfile} has ended`));
     return new Promise((resolve, reject) => this.#waiters.push({ wanted, resolve, reject }));
+  }
+
+  #fail(error: Error): void {
+    for (const { reject } of this.#waiters.splice(0)) reject(error);
   }
 
   #hear(message: QmpMessage): void {
