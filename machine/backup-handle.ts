@@ -101,7 +101,7 @@ export class BackupHandle {
   /** Ends the job without a result and waits for that. Nothing happens when it has ended. */
   async cancel(): Promise<void> {
     const { job } = this.#backup;
-    if (!this.#hasEnded && job.status !== "concluded" && job.status !== "null") await job.cancel();
+    if (!this.#hasEnded && job.status !== "concluded" && job.status !== "null") job.cancel();
     await this.ended;
   }
 

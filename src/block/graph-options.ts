@@ -2,6 +2,7 @@
 
 import type { Clock } from "../base/clock.ts";
 import type { BlockDriver, ChildRole } from "./driver.ts";
+import type { ImageFormat } from "./image-file.ts";
 import type { BlockNode } from "./node.ts";
 import type { DetectZeroes, NodeSettings } from "./node-settings.ts";
 
@@ -79,6 +80,8 @@ export interface DriverOpener {
   readonly reopen?: ReopenRules;
   /** Makes an image, for blockdev-create. Undefined where the driver has none to make. */
   create?(options: BlockdevCreateOptions): Promise<void>;
+  /** Undefined where commands that take file names have no business with the driver. */
+  readonly image?: ImageFormat;
 }
 
 /** True for the options of a child, as opposed to its name. */

@@ -39,11 +39,14 @@ export class BlockGraph {
   readonly names: NodeNames;
   readonly nodes: NodeList = new NodeList();
   readonly #backends: BlockBackend[] = [];
+  /** Which drivers there are. */
+  readonly drivers: readonly DriverOpener[];
   readonly #opener: GraphOpener;
   readonly #thresholdListeners = new Set<WriteThresholdListener>();
 
   constructor(options: BlockGraphOptions) {
     const { drivers, clock = systemClock } = options;
+    this.drivers = drivers;
     this.names = new NodeNames((name) => this.drive(name) !== undefined);
     const byName = new Map(drivers.map((driver) => [driver.driver, driver]));
     this.#opener = new GraphOpener({ graph: this, drivers: byName, clock });
@@ -58,6 +61,10 @@ export class BlockGraph {
   /** The drive of that id, with or without a medium. */
   drive(id: string): BlockBackend | undefined {
     return id === "" ? undefined : this.#backends.find(({ name }) => name === id);
+  }
+
+  driver(name: string): DriverOpener | undefined {
+    return this.#opener.opener(name);
   }
 
   /** By its own name alone. */

@@ -3,6 +3,7 @@
 import { QmpError } from "../../base/errors.ts";
 import { SECTOR_SIZE_BYTES } from "../driver.ts";
 import type { BlockdevOptions, BlockdevReference, DriverOpener, OpenContext } from "../graph-options.ts";
+import { PLAIN_IMAGE } from "../image-file.ts";
 import type { BlockNode } from "../node.ts";
 import { RawDriver } from "./raw.ts";
 
@@ -16,6 +17,7 @@ export interface RawNodeOptions extends BlockdevOptions {
 export const rawOpener: DriverOpener = {
   driver: "raw",
   children: [{ role: "file", required: true }],
+  image: PLAIN_IMAGE,
   reopen: {
     changeable: ["file", "offset", "size"],
     resettable: ["offset", "size"],

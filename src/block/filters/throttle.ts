@@ -103,7 +103,9 @@ export function throttleOpener(groups: ThrottleGroups): DriverOpener {
 }
 
 function findGroup(groups: ThrottleGroups, options: BlockdevOptions): ThrottleGroup {
-  const name = (options as ThrottleNodeOptions)["throttle-group"];
+  // Where options are checked, it is there; but not where a file name is all that is given.
+  const name = (options as Partial<ThrottleNodeOptions>)["throttle-group"];
+  if (name === undefined) throw new QmpError("Please specify a throttle group");
   const group = groups.get(name);
   if (group === undefined) throw new QmpError(`Throttle group '${name}' does not exist`);
   return group;

@@ -8,12 +8,23 @@ import type { BlockGraph } from "../../block/graph.ts";
 import { BackupAction } from "../../job/backup-action.ts";
 import type { BackupOptions, BackupSync, BitmapMode } from "../../job/backup-options.ts";
 import type { JobList } from "../../job/job-list.ts";
-import { bool, enumeration, type Int64, int, type ObjectType, object, optional, size, str } from "../schema/types.ts";
+import {
+  bool,
+  enumeration,
+  extend,
+  type Int64,
+  int,
+  type ObjectType,
+  object,
+  optional,
+  size,
+  str,
+} from "../schema/types.ts";
 
 const onError = enumeration("report", "ignore", "enospc", "stop", "auto");
 
-/** What blockdev-backup takes. */
-export interface BlockdevBackup {
+/** What both commands take: QMP's BackupCommon. */
+export interface BackupCommon {
   readonly "job-id"?: string;
   readonly device: string;
   readonly sync: BackupSync;
@@ -34,11 +45,15 @@ export interface BlockdevBackup {
     readonly "max-chunk"?: Int64;
     readonly "min-cluster-size"?: Int64;
   };
+}
+
+/** What blockdev-backup takes. */
+export interface BlockdevBackup extends BackupCommon {
   readonly target: string;
 }
 
-/** Its members in the order in which they are looked at. */
-export const blockdevBackup: ObjectType<BlockdevBackup> = object({
+/** Members of BackupCommon in the order in which they are looked at, before those of either command. */
+export const backupCommon: ObjectType<BackupCommon> = object({
   "job-id": optional(str),
   device: str,
   sync: enumeration("top", "full", "none", "incremental", "bitmap"),
@@ -61,8 +76,9 @@ export const blockdevBackup: ObjectType<BlockdevBackup> = object({
       "min-cluster-size": optional(size),
     }),
   ),
-  target: str,
 });
+
+export const blockdevBackup: ObjectType<BlockdevBackup> = extend(backupCommon, { target: str });
 
 /** What a backup needs of the machine. */
 export interface BackupServices {
@@ -75,30 +91,32 @@ export interface BackupServices {
 export function blockdevBackupAction(services: BackupServices, args: BlockdevBackup): BackupAction {
   const { graph, jobs, clock } = services;
   const options = (): BackupOptions => {
-    if (args["discard-source"] === true) throw new QmpError("discard-source is not supported");
     const source = graph.lookup(args.device);
-    const target = graph.lookup(args.target);
-    const perf = args["x-perf"] ?? {};
-    return {
-      id: args["job-id"],
-      source: source.node,
-      sourceDrive: source.drive?.asParent,
-      target: target.node,
-      sync: args.sync,
-      bitmap: args.bitmap,
-      bitmapMode: args["bitmap-mode"],
-      compress: args.compress,
-      speed: args.speed === undefined ? undefined : Number(args.speed),
-      onSourceError: args["on-source-error"],
-      onTargetError: args["on-target-error"],
-      onCbwError: args["on-cbw-error"],
-      autoFinalize: args["auto-finalize"],
-      autoDismiss: args["auto-dismiss"],
-      filterNodeName: args["filter-node-name"],
-      maxWorkers: perf["max-workers"] === undefined ? undefined : Number(perf["max-workers"]),
-      maxChunkBytes: perf["max-chunk"] === undefined ? undefined : Number(perf["max-chunk"]),
-      minClusterSizeBytes: perf["min-cluster-size"] === undefined ? undefined : Number(perf["min-cluster-size"]),
-    };
+    const target = graph.lookup(args.target).node;
+    return { ...jobOptions(args), source: source.node, sourceDrive: source.drive?.asParent, target };
   };
   return new BackupAction("blockdev-backup", jobs, options, clock);
+}
+
+/** What the arguments say of the job itself. */
+export function jobOptions(args: BackupCommon): Omit<BackupOptions, "source" | "target"> {
+  if (args["discard-source"] === true) throw new QmpError("discard-source is not supported");
+  const perf = args["x-perf"] ?? {};
+  return {
+    id: args["job-id"],
+    sync: args.sync,
+    bitmap: args.bitmap,
+    bitmapMode: args["bitmap-mode"],
+    compress: args.compress,
+    speed: args.speed === undefined ? undefined : Number(args.speed),
+    onSourceError: args["on-source-error"],
+    onTargetError: args["on-target-error"],
+    onCbwError: args["on-cbw-error"],
+    autoFinalize: args["auto-finalize"],
+    autoDismiss: args["auto-dismiss"],
+    filterNodeName: args["filter-node-name"],
+    maxWorkers: perf["max-workers"] === undefined ? undefined : Number(perf["max-workers"]),
+    maxChunkBytes: perf["max-chunk"] === undefined ? undefined : Number(perf["max-chunk"]),
+    minClusterSizeBytes: perf["min-cluster-size"] === undefined ? undefined : Number(perf["min-cluster-size"]),
+  };
 }

@@ -14,6 +14,7 @@ import { type ArgumentsOf, array, enumeration, object, optional, union } from ".
 import { type BackupServices, blockdevBackup, blockdevBackupAction } from "./backup.ts";
 import { addBitmap, blockDirtyBitmap, blockDirtyBitmapAdd, blockDirtyBitmapMerge, mergeSources } from "./bitmap.ts";
 import { findBitmap } from "./bitmap-lookup.ts";
+import { driveBackup, driveBackupAction } from "./drive-backup.ts";
 
 const transactionAction = union(
   "type",
@@ -27,6 +28,7 @@ const transactionAction = union(
     "block-dirty-bitmap-disable": object({ data: blockDirtyBitmap }),
     "block-dirty-bitmap-merge": object({ data: blockDirtyBitmapMerge }),
     "blockdev-backup": object({ data: blockdevBackup }),
+    "drive-backup": object({ data: driveBackup }),
   },
 );
 
@@ -57,6 +59,8 @@ function makeAction(services: BackupServices, action: ArgumentsOf<typeof transac
       );
     case "blockdev-backup":
       return blockdevBackupAction(services, action.data);
+    case "drive-backup":
+      return driveBackupAction(services, action.data);
   }
 }
 
@@ -79,6 +83,13 @@ export function transactionCommands(services: BackupServices): Command[] {
       arguments: blockdevBackup,
       async run(args) {
         await runTransaction({ actions: [blockdevBackupAction(services, args)], nodes: nodes() });
+      },
+    }),
+    defineCommand({
+      name: "drive-backup",
+      arguments: driveBackup,
+      async run(args) {
+        await runTransaction({ actions: [driveBackupAction(services, args)], nodes: nodes() });
       },
     }),
   ];

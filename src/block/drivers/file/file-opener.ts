@@ -4,6 +4,7 @@ import { Pacer, systemClock } from "../../../base/clock.ts";
 import { BlockError, QmpError } from "../../../base/errors.ts";
 import { IoVector } from "../../../base/io-vector.ts";
 import type { BlockdevCreateOptions, BlockdevOptions, DriverOpener, OpenContext } from "../../graph-options.ts";
+import { PLAIN_IMAGE } from "../../image-file.ts";
 import { createImageFile, FileDriver, type FileDriverOptions, type FileDriverSeams } from "./file-driver.ts";
 import { MAX_LENGTH_BYTES } from "./open-image.ts";
 import { NOT_WRITABLE } from "./reopen-image.ts";
@@ -33,6 +34,7 @@ export function fileOpener(seams: FileDriverSeams = {}): DriverOpener {
   return {
     driver: "file",
     children: [],
+    image: PLAIN_IMAGE,
     reopen: { changeable: [] },
     open: (context) => openFile(context, seams),
     create: (options) => createFile(options as FileCreateOptions, seams),
