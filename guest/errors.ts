@@ -90,3 +90,8 @@ export class GuestOutOfMemoryError extends Error {
 export class GuestClosedError extends Error {
   override readonly name: string = "GuestClosedError";
 }
+
+/** The machine behind a `GuestTarget` is gone, or does not answer any more: nothing can be said to it. */
+export class TargetLostError extends Error {
+  override readonly name: string = "TargetLostError";
+}

@@ -9,14 +9,13 @@ export {
   type RequirementLevel,
 } from "./requirement.ts";
 export { type CaseResult, plannedRuns, type RunOptions, runCases } from "./runner.ts";
-export {
-  type Subject,
-  type SubjectFactory,
-  type SubjectHost,
-  SubjectLostError,
-  type SubjectOptions,
-  type SubjectUnavailable,
-  type ZonedDisk,
+export type {
+  Subject,
+  SubjectFactory,
+  SubjectHost,
+  SubjectOptions,
+  SubjectUnavailable,
+  ZonedDisk,
 } from "./subject.ts";
 export { type Chapter, chapters, conformanceCases } from "./suite.ts";
 export { isClean, type RequirementResult, type Standing, type Summary, summarise } from "./summary.ts";

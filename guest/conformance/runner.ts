@@ -1,11 +1,12 @@
 // Runs cases on devices, one after another, each on a device of its own, and goes on whatever happens to one.
 
 import { VIRTIO_MMIO_VERSION } from "../constants/mmio.ts";
+import { TargetLostError } from "../errors.ts";
 import type { ConformanceCase } from "./case.ts";
 import { Conversation } from "./conversation.ts";
 import { DeviceUnderTest } from "./device-under-test.ts";
 import { gateIsOpen } from "./feature-gate.ts";
-import { type Subject, type SubjectFactory, SubjectLostError } from "./subject.ts";
+import type { Subject, SubjectFactory } from "./subject.ts";
 import type { Variant } from "./variant.ts";
 import { CaseSkippedError, type Verdict, ViolationError } from "./verdict.ts";
 
@@ -75,7 +76,7 @@ async function runCase(factory: SubjectFactory, conformanceCase: ConformanceCase
   } catch (error) {
     if (error instanceof ViolationError) return end("fail", error.message);
     if (error instanceof CaseSkippedError) return end("skip", error.message);
-    if (error instanceof SubjectLostError) return end("lost", error.message);
+    if (error instanceof TargetLostError) return end("lost", error.message);
     return end("error", error instanceof Error ? (error.stack ?? error.message) : String(error));
   } finally {
     await subject?.close();

@@ -51,7 +51,7 @@ export interface SubjectHost {
 
 /** A device to examine, freshly made: powered on, never driven. */
 export interface Subject {
-  /** Accesses throw a `SubjectLostError` when the device's process is gone or does not answer. */
+  /** Accesses throw a `TargetLostError` when the device's process is gone or does not answer. */
   readonly target: GuestTarget;
   readonly host: SubjectHost;
   /** Ends it, whatever state it is in. Never rejects. */
@@ -69,9 +69,4 @@ export interface SubjectFactory {
   readonly name: string;
   /** Rejects when there should be a device and is none. */
   open(options: SubjectOptions): Promise<Subject | SubjectUnavailable>;
-}
-
-/** The process of the device has ended, or does not answer any more. */
-export class SubjectLostError extends Error {
-  override readonly name: string = "SubjectLostError";
 }

@@ -1,0 +1,26 @@
+// Starts a module of this package in a thread, from its source as from a built package.
+
+import { Worker } from "node:worker_threads";
+
+/** A thread has no TypeScript loader of its own, so the first thing it does is to register the one that the package brings. */
+const LOAD_SOURCE = `
+const { workerData } = require("node:worker_threads");
+import(workerData.loader)
+  .then(({ register }) => { register(); return import(workerData.entry); })
+  .catch((error) => { setImmediate(() => { throw error; }); });
+`;
+
+/**
+ * Runs the module `name` beside `base` (an `import.meta.url`), named without its extension. The module finds `data` in
+ * `workerData.data`. The thread keeps no process alive.
+ */
+export function startThread(base: string, name: string, data: unknown): Worker {
+  const source = base.endsWith(".ts");
+  const entry = new URL(`${name}.${source ? "ts" : "js"}`, base).href;
+  const loader = source ? import.meta.resolve("tsx/esm/api") : undefined;
+  const worker = source
+    ? new Worker(LOAD_SOURCE, { eval: true, workerData: { data, entry, loader } })
+    : new Worker(new URL(entry), { workerData: { data } });
+  worker.unref();
+  return worker;
+}
