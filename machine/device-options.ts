@@ -8,6 +8,8 @@ export interface VirtioBlkDeviceOptions {
   readonly id: string | undefined;
   /** The id of a drive or the name of a node. */
   readonly drive: string;
+  /** The name of the bus that it is to be on; undefined: the next that is free. */
+  readonly bus?: string | undefined;
   readonly serial: string;
   /** Whether the disk has a volatile write cache at first; undefined: as the drive says. */
   readonly writeCache: boolean | undefined;
@@ -76,6 +78,7 @@ export function parseDeviceOptions(text: string): VirtioBlkDeviceOptions {
   return {
     id: options.get("id"),
     drive,
+    bus: options.get("bus"),
     serial: options.get("serial") ?? "",
     writeCache: writeCache === "auto" ? undefined : parseSwitch("write-cache", writeCache),
     shareRw: parseSwitch("share-rw", options.get("share-rw") ?? "off"),

@@ -7,6 +7,7 @@ import type { Bus } from "../src/memory/bus.ts";
 import type { GuestMemory } from "../src/memory/guest-memory.ts";
 import type { InterruptLine } from "../src/memory/interrupt-line.ts";
 import type { QmpServer } from "../src/qmp/qmp-server.ts";
+import { scriptBoard } from "./boards.ts";
 import { type Drive, openDrive } from "./drive.ts";
 import type { DriveOptions } from "./drive-options.ts";
 import { packageVersion } from "./package-version.ts";
@@ -71,7 +72,7 @@ export class Machine {
       stopped: false,
       version: packageVersion(),
       output: (text) => void process.stderr.write(text), // the standard output is the script's
-      slotOrder: "from-first",
+      board: scriptBoard,
       ...(clock === undefined ? {} : { clock }),
     });
     const disks: MachineDisk[] = [];

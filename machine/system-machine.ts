@@ -12,21 +12,24 @@ import { GuestMemory } from "../src/memory/guest-memory.ts";
 import { reportWriteThresholds } from "../src/qmp/commands/block-write-threshold.ts";
 import { reportJobs } from "../src/qmp/commands/job.ts";
 import type { EventQueue } from "../src/qmp/events.ts";
+import { type Board, virtBoards } from "./boards.ts";
 import type { VirtioBlkDeviceOptions } from "./device-options.ts";
 import { allDrivers } from "./drivers.ts";
 import { MachineEvents } from "./machine-events.ts";
-import { type SlotDevice, type SlotOrder, VirtioSlots } from "./virtio-slots.ts";
-
-const RAM_BASE = 0x4000_0000;
+import { type SlotDevice, VirtioSlots } from "./virtio-slots.ts";
 
 export interface SystemMachineOptions {
   readonly ramBytes: number;
   /** Does not run until it is told to. */
   readonly stopped: boolean;
   readonly events: EventQueue;
-  /** As on QEMU's board by default. */
-  readonly slotOrder?: SlotOrder;
+  /** That of `qemu-system-aarch64` by default. */
+  readonly board?: Board;
+  /** Devices have the legacy registers, version 1; otherwise the modern ones, version 2. */
+  readonly legacy?: boolean;
   readonly clock?: Clock;
+  /** What throttled requests wait by; `clock` by default. */
+  readonly throttleClock?: Clock;
 }
 
 /**
@@ -41,21 +44,24 @@ export class SystemMachine {
   readonly bus: Bus;
   readonly slots: VirtioSlots;
   readonly clock: Clock;
+  readonly board: Board;
   readonly throttleGroups: ThrottleGroups;
   readonly #events: MachineEvents;
   #shutDown = false;
 
   constructor(options: SystemMachineOptions) {
-    const { ramBytes, stopped, events, slotOrder: order = "from-last", clock = systemClock } = options;
+    const { ramBytes, stopped, events, board = virtBoards.aarch64, legacy = false, clock = systemClock } = options;
     this.clock = clock;
-    this.throttleGroups = new ThrottleGroups(clock);
+    this.board = board;
+    this.throttleGroups = new ThrottleGroups(options.throttleClock ?? clock);
     this.#events = new MachineEvents(events);
     this.graph = new BlockGraph({ drivers: allDrivers(this.throttleGroups), clock });
     this.jobs = new JobList(this.graph.names);
     this.runState = new RunState(stopped ? "prelaunch" : "running");
-    this.memory = new GuestMemory({ baseAddress: RAM_BASE, sizeBytes: ramBytes });
+    this.memory = new GuestMemory({ baseAddress: board.ramBase, sizeBytes: ramBytes });
     this.bus = new Bus({ memory: this.memory, unmapped: "zeroes" });
-    this.slots = new VirtioSlots({ memory: this.memory, bus: this.bus, graph: this.graph, clock, order });
+    const { memory, bus, graph } = this;
+    this.slots = new VirtioSlots({ layout: board.slots, legacy, memory, bus, graph, clock });
     reportJobs(this.jobs, events);
     this.runState.onChange((running) => this.#events.runs(running));
     reportWriteThresholds(this.graph, events);

@@ -15,9 +15,9 @@ import { transactionCommands } from "../src/qmp/commands/transaction.ts";
 import { systemWallClock } from "../src/qmp/events.ts";
 import { HumanMonitor } from "../src/qmp/hmp/human-monitor.ts";
 import { QmpServer } from "../src/qmp/qmp-server.ts";
+import type { Board } from "./boards.ts";
 import { machineCommands } from "./machine-commands.ts";
 import { SystemMachine } from "./system-machine.ts";
-import type { SlotOrder } from "./virtio-slots.ts";
 
 /** Who ended a machine. */
 export type EndReason = "host-qmp-quit" | "host-signal";
@@ -30,8 +30,12 @@ export interface SystemMonitorOptions {
   readonly version: string;
   /** Where what `qemu-io` prints goes. */
   readonly output: (text: string) => void;
-  readonly slotOrder?: SlotOrder;
+  readonly board?: Board;
+  /** Devices have the legacy registers; otherwise the modern ones. */
+  readonly legacy?: boolean;
   readonly clock?: Clock;
+  /** What throttled requests wait by; `clock` by default. */
+  readonly throttleClock?: Clock;
 }
 
 /** Begins empty, and runs until somebody calls `close`: whoever made it, at the latest when `quit` has resolved. */
@@ -43,16 +47,10 @@ export class SystemMonitor {
   readonly #interrupted = new AbortController();
 
   constructor(options: SystemMonitorOptions) {
-    const { ramBytes, stopped, version, output, slotOrder, clock = systemClock } = options;
+    const { version, output, clock = systemClock } = options;
     this.server = new QmpServer({ clock, wallClock: systemWallClock, version });
     const { events } = this.server;
-    this.machine = new SystemMachine({
-      ramBytes,
-      stopped,
-      events,
-      clock,
-      ...(slotOrder === undefined ? {} : { slotOrder }),
-    });
+    this.machine = new SystemMachine({ ...options, events, clock });
     let quitGiven!: () => void;
     this.quit = new Promise((resolve) => {
       quitGiven = resolve;

@@ -1,4 +1,4 @@
-// The virtio-mmio slots of the board `virt`, and the block devices in them: docs/reference/monitor.md §8.
+// The virtio-mmio slots of a board, and the block devices in them: docs/reference/monitor.md §8.
 
 import { VirtioBlk } from "../devices/virtio-blk/virtio-blk.ts";
 import { VirtioMmio } from "../devices/virtio-mmio.ts";
@@ -11,13 +11,12 @@ import { NO_PERMISSIONS } from "../src/block/permissions.ts";
 import type { Bus } from "../src/memory/bus.ts";
 import type { GuestMemory } from "../src/memory/guest-memory.ts";
 import { InterruptLine } from "../src/memory/interrupt-line.ts";
+import type { SlotLayout } from "./boards.ts";
 import type { VirtioBlkDeviceOptions } from "./device-options.ts";
+import { EmptySlot } from "./empty-slot.ts";
 
-const SLOTS = 32;
-const SLOT_BASE = 0x0a00_0000;
-const SLOT_BYTES = 0x200;
 const SECTOR_BYTES = 512;
-const STATUS = 0x070;
+const BUS_NAME = /^virtio-mmio-bus\.(0|[1-9][0-9]*)$/;
 
 /** A block device in its slot. */
 export interface SlotDevice {
@@ -25,29 +24,44 @@ export interface SlotDevice {
   /** Its id, or its place among devices without one: how users and messages name it. */
   readonly path: string;
   readonly backend: BlockBackend;
+  readonly slot: number;
   readonly address: number;
   readonly region: VirtioMmio;
   readonly line: InterruptLine;
 }
 
-/** Which slot is the first device's: the last one, as on QEMU's board, or the first. */
-export type SlotOrder = "from-last" | "from-first";
+export interface VirtioSlotsOptions {
+  readonly layout: SlotLayout;
+  /** Version 1 of the registers instead of version 2. */
+  readonly legacy: boolean;
+  readonly memory: GuestMemory;
+  readonly bus: Bus;
+  readonly graph: BlockGraph;
+  readonly clock: Clock;
+}
 
-/** The board's 32 slots. */
+/** What stands in the slots, and the interrupt line of each. */
 export class VirtioSlots {
   readonly devices: SlotDevice[] = [];
+  /** Of slot i. */
+  readonly lines: readonly InterruptLine[];
+  readonly legacy: boolean;
+  readonly #layout: SlotLayout;
   readonly #memory: GuestMemory;
   readonly #bus: Bus;
   readonly #graph: BlockGraph;
   readonly #clock: Clock;
-  readonly #order: SlotOrder;
 
-  constructor(options: { memory: GuestMemory; bus: Bus; graph: BlockGraph; clock: Clock; order: SlotOrder }) {
-    this.#memory = options.memory;
-    this.#bus = options.bus;
-    this.#graph = options.graph;
-    this.#clock = options.clock;
-    this.#order = options.order;
+  constructor(options: VirtioSlotsOptions) {
+    const { layout, legacy, memory, bus, graph, clock } = options;
+    this.legacy = legacy;
+    this.#layout = layout;
+    this.#memory = memory;
+    this.#bus = bus;
+    this.#graph = graph;
+    this.#clock = clock;
+    this.lines = Array.from({ length: layout.count }, () => new InterruptLine());
+    if (layout.showEmpty) for (let slot = 0; slot < layout.count; slot++) this.#showEmpty(slot);
   }
 
   /** The device of that id or path. */
@@ -61,12 +75,12 @@ export class VirtioSlots {
     if (id !== undefined && this.devices.some((device) => device.id === id)) {
       throw new QmpError(`Duplicate ID '${id}' for device`);
     }
-    if (this.devices.length === SLOTS) throw new QmpError("No 'virtio-bus' bus found for device 'virtio-blk-device'");
+    const slot = options.bus === undefined ? this.#nextSlot() : this.#slotOf(options.bus);
     const backend = await this.#claimBackend(options);
     if (options.rerror !== undefined) backend.errors.rerror = options.rerror;
     if (options.werror !== undefined) backend.errors.werror = options.werror;
     if (options.writeCache !== undefined) backend.writeCache = options.writeCache;
-    const line = new InterruptLine();
+    const line = this.lines[slot]!;
     const { logicalBlockSizeBytes: block, physicalBlockSizeBytes: physical } = options;
     const device = new VirtioBlk({
       backend,
@@ -81,11 +95,11 @@ export class VirtioSlots {
         optIoBlocks: 0,
       },
     });
-    const region = new VirtioMmio({ device, memory: this.#memory, line });
-    const taken = this.devices.length;
-    const address = SLOT_BASE + SLOT_BYTES * (this.#order === "from-first" ? taken : SLOTS - 1 - taken);
+    const region = new VirtioMmio({ device, memory: this.#memory, line, legacy: this.legacy });
+    const address = this.#addressOf(slot);
+    if (this.#layout.showEmpty) this.#bus.unmap(address);
     this.#bus.map(address, region);
-    const made = { id, path: backend.device!.path, backend, address, region, line };
+    const made = { id, path: backend.device!.path, backend, slot, address, region, line };
     this.devices.push(made);
     await lookAtPartitionTable(backend);
     return made;
@@ -93,7 +107,7 @@ export class VirtioSlots {
 
   /** All devices as after power on. */
   reset(): void {
-    for (const { region } of this.devices) region.write(STATUS, 4, 0);
+    for (const { region } of this.devices) region.reset();
   }
 
   /** Resets the devices, waits for what they had in flight, and gives their backends back. */
@@ -104,6 +118,36 @@ export class VirtioSlots {
       backend.detachDevice();
     }
     this.devices.length = 0;
+  }
+
+  #addressOf(slot: number): number {
+    return this.#layout.baseAddress + this.#layout.strideBytes * slot;
+  }
+
+  #showEmpty(slot: number): void {
+    this.#bus.map(this.#addressOf(slot), new EmptySlot({ legacy: this.legacy }));
+  }
+
+  /** The first that is free in the board's order. */
+  #nextSlot(): number {
+    const { count, order } = this.#layout;
+    for (let place = 0; place < count; place++) {
+      const slot = order === "from-first" ? place : count - 1 - place;
+      if (!this.#isTaken(slot)) return slot;
+    }
+    throw new QmpError("No 'virtio-bus' bus found for device 'virtio-blk-device'");
+  }
+
+  /** That of a bus by its name, `virtio-mmio-bus.31`. */
+  #slotOf(bus: string): number {
+    const slot = Number(BUS_NAME.exec(bus)?.[1] ?? Number.NaN);
+    if (!(slot < this.#layout.count)) throw new QmpError(`Bus '${bus}' not found`);
+    if (this.#isTaken(slot)) throw new QmpError(`Bus '${bus}' is full`);
+    return slot;
+  }
+
+  #isTaken(slot: number): boolean {
+    return this.devices.some((device) => device.slot === slot);
   }
 
   async #claimBackend(options: VirtioBlkDeviceOptions): Promise<BlockBackend> {

@@ -54,6 +54,14 @@ export class Bus {
     this.#mappings.push({ start: address, end, region });
   }
 
+  /** Takes away the bank that begins at `address`. */
+  unmap(address: number): void {
+    const index = this.#mappings.findIndex(({ start }) => start === address);
+    assert(index >= 0, "bus: nothing begins there");
+    this.#mappings.splice(index, 1);
+    this.#lastFound = undefined;
+  }
+
   read(address: number, width: AccessWidth): number {
     const offset = this.#memory?.offsetOf(address, width) ?? -1;
     if (offset >= 0) {

@@ -9,10 +9,10 @@ import { GuestMemory } from "../../../../src/memory/guest-memory.ts";
 import { InterruptLine } from "../../../../src/memory/interrupt-line.ts";
 import { MemoryStream } from "../../../qmp/support/memory-stream.ts";
 
-export const RAM = 0x4000_0000;
-export const RAM_BYTES = 1 << 20;
-export const BANK = 0x0a00_3e00;
-export const CONTROLLER = "/machine/unattached/device[1]";
+export const RAM: number = 0x4000_0000;
+export const RAM_BYTES: number = 1 << 20;
+export const BANK: number = 0x0a00_3e00;
+export const CONTROLLER: string = "/machine/unattached/device[1]";
 
 /** Words read as what was written, or as their offset; a store at 0x70 drives pin 47. */
 class Bank implements MmioRegion {
