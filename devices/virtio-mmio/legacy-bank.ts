@@ -6,9 +6,10 @@ import {
   VIRTIO_CONFIG_S_FEATURES_OK,
   VIRTIO_F_EVENT_IDX,
 } from "../virtio-features.ts";
+import { layoutMistake } from "../virtqueue/create-virtqueue.ts";
 import { LegacyQueue } from "./legacy-queue.ts";
 import type { MmioTransport } from "./mmio-transport.ts";
-import { areUsable } from "./queue-areas.ts";
+import { queueLayout } from "./queue-areas.ts";
 import { type RegisterBank, readSharedRegister, type Selectors } from "./register-bank.ts";
 import {
   LEGACY_REGISTERS,
@@ -151,7 +152,10 @@ export class LegacyBank implements RegisterBank {
     const transport = this.#transport;
     const areas = queue.areasAt(pageNumber, this.#guestPageBytes);
     if (transport.stopped) return;
-    if (this.#guestPageBytes === 0 || !areUsable(transport.memory, areas, LARGEST_LAYOUT)) {
+    if (
+      this.#guestPageBytes === 0 ||
+      layoutMistake(transport.memory, queueLayout(areas, LARGEST_LAYOUT, false)) !== undefined
+    ) {
       transport.misuse("QueueAddressInvalid", index);
       return;
     }

@@ -24,7 +24,8 @@ import {
   VIRTIO_F_NOTIFY_ON_EMPTY,
   VIRTIO_F_SR_IOV,
 } from "../virtio-features.ts";
-import { areUsable, makeVirtqueue, type QueueAreas } from "./queue-areas.ts";
+import { createVirtqueue } from "../virtqueue/create-virtqueue.ts";
+import { type QueueAreas, queueLayout } from "./queue-areas.ts";
 
 const INTERRUPT_USED_BUFFER = 1;
 const INTERRUPT_CONFIG_CHANGE = 2;
@@ -201,9 +202,10 @@ export class MmioTransport implements VirtioTransport {
 
   /** Enables a queue, with its indices at 0; false, and it stays disabled, where its areas do not lie well in RAM. */
   enableQueue(queue: number, areas: QueueAreas, features: bigint): boolean {
-    if (!areUsable(this.memory, areas, features)) return false;
+    const virtqueue = createVirtqueue(this.memory, queueLayout(areas, features, this.bigEndian));
+    if (typeof virtqueue === "string") return false;
     this.#enabled[queue] = true;
-    this.#device.startQueue(queue, makeVirtqueue(this.memory, areas, features));
+    this.#device.startQueue(queue, virtqueue);
     return true;
   }
 
