@@ -34,6 +34,8 @@ export interface FaultyDriverOptions {
   readonly fault?: (call: DriverCall) => Errno | undefined;
   /** What stands at an offset; data to the end by default. */
   readonly status?: (offsetBytes: number, lengthBytes: number) => BlockStatus;
+  /** Called when a call has ended, before its caller knows. */
+  readonly onEnd?: (call: DriverCall) => void;
 }
 
 /**
@@ -55,6 +57,7 @@ export class FaultyDriver implements BlockDriver {
   readonly #delayed: number;
   readonly #maxDelayMs: number;
   readonly #status: ((offsetBytes: number, lengthBytes: number) => BlockStatus) | undefined;
+  readonly #onEnd: ((call: DriverCall) => void) | undefined;
 
   constructor(options: FaultyDriverOptions) {
     this.memory = new MemoryDriver({ bytes: options.bytes });
@@ -65,6 +68,7 @@ export class FaultyDriver implements BlockDriver {
     this.#delayed = options.delayed ?? 0;
     this.#maxDelayMs = options.maxDelayMs ?? 3;
     this.#status = options.status;
+    this.#onEnd = options.onEnd;
   }
 
   get lengthBytes(): number {
@@ -161,6 +165,7 @@ export class FaultyDriver implements BlockDriver {
   #end(call: DriverCall, error: Errno | undefined): void {
     call.ended = this.#simulation.order();
     call.error = error;
+    this.#onEnd?.(call);
     if (error !== undefined) throw new BlockError(error);
   }
 }
