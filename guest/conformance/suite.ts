@@ -1,6 +1,10 @@
 // The suite: every chapter's cases, in the order of the standard.
 
 import type { ConformanceCase } from "./case.ts";
+import { configurationCases } from "./chapters/configuration.ts";
+import { featureCases } from "./chapters/features.ts";
+import { notificationCases } from "./chapters/notifications.ts";
+import { reservedFeatureCases } from "./chapters/reserved-features.ts";
 import { statusCases } from "./chapters/status.ts";
 
 /** A group of cases, as reports show them. */
@@ -10,7 +14,13 @@ export interface Chapter {
 }
 
 /** Every chapter. */
-export const chapters: readonly Chapter[] = [{ title: "2.1 Device status field", cases: statusCases }];
+export const chapters: readonly Chapter[] = [
+  { title: "2.1 Device status field", cases: statusCases },
+  { title: "2.2 Feature bits", cases: featureCases },
+  { title: "2.5 Configuration space, 3.1 Initialisation", cases: configurationCases },
+  { title: "2.9 Notifications", cases: notificationCases },
+  { title: "6 Reserved feature bits", cases: reservedFeatureCases },
+];
 
 /** Every case. */
 export const conformanceCases: readonly ConformanceCase[] = chapters.flatMap(({ cases }) => cases);

@@ -16,6 +16,7 @@ export const VIRTIO_BLK_CONFIG_ALIGNMENT_OFFSET = 0x19; // u8
 export const VIRTIO_BLK_CONFIG_MIN_IO_SIZE = 0x1a; // le16
 export const VIRTIO_BLK_CONFIG_OPT_IO_SIZE = 0x1c; // le32
 export const VIRTIO_BLK_CONFIG_WRITEBACK = 0x20; // u8
+export const VIRTIO_BLK_CONFIG_NUM_QUEUES = 0x22; // le16
 
 // §5.2.6 Device operation: request types
 export const VIRTIO_BLK_T_IN = 0;

@@ -15,6 +15,10 @@ export const VIRTIO_BLK_F_LIFETIME = 15;
 export const VIRTIO_BLK_F_SECURE_ERASE = 16;
 export const VIRTIO_BLK_F_ZONED = 17;
 
+// §6.3 Legacy: reserved feature bits
+export const VIRTIO_F_NOTIFY_ON_EMPTY = 24;
+export const VIRTIO_F_ANY_LAYOUT = 27;
+
 export const VIRTIO_F_INDIRECT_DESC = 28;
 export const VIRTIO_F_EVENT_IDX = 29;
 export const VIRTIO_F_VERSION_1 = 32;

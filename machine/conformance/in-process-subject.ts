@@ -1,6 +1,7 @@
 // This project's device as a subject of the conformance suite, in the suite's own process.
 
 import { VirtioBlk } from "../../devices/virtio-blk/virtio-blk.ts";
+import type { RingFeatures } from "../../devices/virtio-features.ts";
 import { VirtioMmio } from "../../devices/virtio-mmio.ts";
 import type { Subject, SubjectFactory, SubjectOptions, SubjectUnavailable } from "../../guest/conformance/subject.ts";
 import { InProcessTarget } from "../../guest/targets/in-process.ts";
@@ -14,6 +15,13 @@ import { HeldDriver } from "./held-driver.ts";
 const RAM_BASE = 0x4000_0000;
 const RAM_BYTES = 32 << 20;
 const SECTOR_BYTES = 512;
+/** What can be offered, so that all of it is looked at. */
+const EVERY_RING_FEATURE: RingFeatures = {
+  inOrder: true,
+  notificationData: true,
+  accessPlatform: true,
+  orderPlatform: true,
+};
 /** Turns of the event loop after which nothing is due any more that does not wait for somebody. */
 const SETTLE_TURNS = 4;
 
@@ -28,8 +36,9 @@ async function open(options: SubjectOptions): Promise<Subject | SubjectUnavailab
   const backend = new BlockBackend({ name: "disk", node, readOnly: options.readOnly });
   const memory = new GuestMemory({ baseAddress: RAM_BASE, sizeBytes: RAM_BYTES });
   const line = new InterruptLine();
-  const device = new VirtioBlk({ backend, serial: "conformance", clock: systemClock });
-  const region = new VirtioMmio({ device, memory, line });
+  const rings = { ...EVERY_RING_FEATURE, packed: options.packed };
+  const device = new VirtioBlk({ backend, serial: "conformance", clock: systemClock, offeredFeatures: rings });
+  const region = new VirtioMmio({ device, memory, line, legacy: options.legacy });
   let release: (() => void) | undefined;
   return {
     target: new InProcessTarget({ memory, region, line }),
