@@ -54,14 +54,15 @@ export class BeforeWriteNotifiers {
     this.count = this.#list.length;
   }
 
-  /** Runs all of them, in order, and stops at the first that fails or drops the request. */
-  run(request: TrackedRequest): NotifierVerdict | Promise<NotifierVerdict> {
+  /** Runs all of them, in order, and stops at the first that fails or drops the request. The one that makes it is left out. */
+  run(request: TrackedRequest, maker?: BeforeWriteNotifier): NotifierVerdict | Promise<NotifierVerdict> {
     const list = this.#list;
     for (let i = 0; i < list.length; i++) {
+      if (list[i] === maker) continue;
       const verdict = list[i]!.beforeWrite(request);
       if (verdict === undefined) continue;
       if (verdict === DROP_REQUEST) return dropped(request);
-      return this.#finish(list, i, verdict, request);
+      return this.#finish(list, i, verdict, request, maker);
     }
     return undefined;
   }
@@ -71,11 +72,12 @@ export class BeforeWriteNotifiers {
     from: number,
     first: Promise<NotifierVerdict>,
     request: TrackedRequest,
+    maker: BeforeWriteNotifier | undefined,
   ): Promise<NotifierVerdict> {
     let verdict = await first;
     for (let i = from + 1; i < list.length && verdict === undefined; i++) {
       const notifier = list[i]!;
-      if (this.#list.includes(notifier)) verdict = await notifier.beforeWrite(request);
+      if (notifier !== maker && this.#list.includes(notifier)) verdict = await notifier.beforeWrite(request);
     }
     return verdict === undefined ? undefined : dropped(request);
   }

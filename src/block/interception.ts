@@ -4,12 +4,14 @@ import { QmpError } from "../base/errors.ts";
 import type { NodeParent } from "./drain.ts";
 import type { BlockNode } from "./node.ts";
 import type { OpBlocker } from "./op-blockers.ts";
-import { PERM_ALL, PERM_CONSISTENT_READ, PERM_RESIZE, PERM_WRITE } from "./permissions.ts";
+import { PERM_ALL, PERM_CONSISTENT_READ, PERM_RESIZE, PERM_WRITE, type Permissions } from "./permissions.ts";
 
 /** Of the target: to write it, and nobody changes its length. */
 const TARGET_PERMISSIONS = { needs: PERM_WRITE, shares: PERM_ALL & ~PERM_RESIZE };
 /** Of the source: to read it, and nobody changes it past the interception. */
 const SOURCE_PERMISSIONS = { needs: PERM_CONSISTENT_READ, shares: PERM_ALL & ~(PERM_WRITE | PERM_RESIZE) };
+/** The same, of one that discards what it has copied: it does so past the interception itself. */
+const DISCARDING_PERMISSIONS = { ...SOURCE_PERMISSIONS, needs: PERM_CONSISTENT_READ | PERM_WRITE };
 
 const NO_DRAINS = { beginDrain() {}, untilQuiet: () => undefined, endDrain() {} };
 
@@ -27,6 +29,7 @@ export class Interception {
   readonly source: BlockNode;
   readonly target: BlockNode;
   readonly #blocker: OpBlocker;
+  readonly #permissions: Permissions;
   readonly #ofSource: NodeParent;
   readonly #ofTarget: NodeParent;
   #targetAttached = false;
@@ -34,11 +37,18 @@ export class Interception {
   #active = false;
 
   /** `filterName` is the filter's node name; `reason` as messages have it after `Node 'b' is busy: `. */
-  constructor(options: { filterName: string; source: BlockNode; target: BlockNode; reason: string }) {
+  constructor(options: {
+    filterName: string;
+    source: BlockNode;
+    target: BlockNode;
+    reason: string;
+    discardSource?: boolean | undefined;
+  }) {
     const { filterName, source, target, reason } = options;
     this.source = source;
     this.target = target;
     this.#blocker = { reason };
+    this.#permissions = options.discardSource === true ? DISCARDING_PERMISSIONS : SOURCE_PERMISSIONS;
     const parentName = `node '${filterName}'`;
     this.#ofSource = { parentName, role: "file", filterName, opBlocker: this.#blocker, ...NO_DRAINS };
     this.#ofTarget = { parentName, role: "target", ...NO_DRAINS };
@@ -65,12 +75,12 @@ export class Interception {
       const covers = [...this.source.parents].some(
         (parent) => (parent.isBackend === true || parent.node !== undefined) && this.#isCovered(parent),
       );
-      if (covers) this.source.setParentPermissions(this.#ofSource, SOURCE_PERMISSIONS);
+      if (covers) this.source.setParentPermissions(this.#ofSource, this.#permissions);
     });
   }
 
   activate(): void {
-    this.source.setParentPermissions(this.#ofSource, SOURCE_PERMISSIONS);
+    this.source.setParentPermissions(this.#ofSource, this.#permissions);
     this.target.opBlockers.add(this.#blocker);
     this.#active = true;
   }

@@ -5,7 +5,12 @@ import { BlockError } from "../base/errors.ts";
 import type { IoVector } from "../base/io-vector.ts";
 import { isZero } from "../base/zero.ts";
 import { DirtyBitmapList } from "../bitmap/dirty-bitmap-list.ts";
-import { BeforeWriteNotifiers, DROP_REQUEST, type NotifierVerdict } from "./before-write-notifier.ts";
+import {
+  type BeforeWriteNotifier,
+  BeforeWriteNotifiers,
+  DROP_REQUEST,
+  type NotifierVerdict,
+} from "./before-write-notifier.ts";
 import { type BlockDriver, type BlockStatus, MAX_NODE_BYTES, SECTOR_SIZE_BYTES } from "./driver.ts";
 import { GraphNode } from "./graph-node.ts";
 import { DEFAULT_NODE_SETTINGS, type NodeSettings } from "./node-settings.ts";
@@ -23,6 +28,14 @@ export interface ReadOptions {
 export interface WriteOptions {
   /** Nothing that overlaps the request runs beside it. */
   readonly serialising?: boolean;
+}
+
+export interface DiscardOptions {
+  /**
+   * The notifier that makes the discard: it does not meet the request itself, and the request waits for no serialising one, which may
+   * be what the notifier holds.
+   */
+  readonly maker?: BeforeWriteNotifier | undefined;
 }
 
 export interface WriteZeroesRequestOptions extends WriteOptions {
@@ -164,10 +177,11 @@ export class BlockNode extends GraphNode {
   }
 
   /** Says that a range is no longer needed. Success promises nothing: where discards are not enabled nothing happens. */
-  discard(offsetBytes: number, lengthBytes: number): void | Promise<void> {
+  discard(offsetBytes: number, lengthBytes: number, options: DiscardOptions = NO_OPTIONS): void | Promise<void> {
     this.#checkChange(offsetBytes, lengthBytes);
     if (lengthBytes === 0 || !this.#discardEnabled || this.driver.discard === undefined) return;
-    return this.#change(this.#requests.begin("discard", offsetBytes, lengthBytes, false));
+    const request = this.#requests.begin("discard", offsetBytes, lengthBytes, false);
+    return options.maker === undefined ? this.#change(request) : this.#passNotifiers(request, options.maker);
   }
 
   /** When it is done, everything that was acknowledged before the call is on stable storage. */
@@ -226,9 +240,13 @@ export class BlockNode extends GraphNode {
   #change(request: TrackedRequest): void | Promise<void> {
     if (this.#requests.mustWait(request)) return this.#changeAfterConflicts(request);
     if (this.beforeWrite.count === 0) return this.#carryOut(request);
+    return this.#passNotifiers(request, undefined);
+  }
+
+  #passNotifiers(request: TrackedRequest, maker: BeforeWriteNotifier | undefined): void | Promise<void> {
     let verdict: NotifierVerdict | Promise<NotifierVerdict>;
     try {
-      verdict = this.beforeWrite.run(request);
+      verdict = this.beforeWrite.run(request, maker);
     } catch (error) {
       this.#requests.end(request);
       throw error;

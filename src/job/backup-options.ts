@@ -31,6 +31,8 @@ export interface BackupOptions {
   readonly bitmap?: string | undefined;
   readonly bitmapMode?: BitmapMode | undefined;
   readonly compress?: boolean | undefined;
+  /** What was copied is discarded in the source, which is then to be a snapshot: what a guest sees there would be lost. */
+  readonly discardSource?: boolean | undefined;
   /** Bytes per second; 0, the default, for no limit. */
   readonly speed?: number | undefined;
   readonly onSourceError?: ErrorPolicy | undefined;

@@ -64,6 +64,7 @@ export class Backup implements JobDriver {
         filterName: this.#takeFilterName(jobs, undo),
         source,
         target,
+        discardSource: options.discardSource,
         reason: `block device is in use by block job: ${this.jobType}`,
       });
       undo.push(() => interception.remove());
@@ -76,6 +77,7 @@ export class Backup implements JobDriver {
         target,
         clusterSizeBytes,
         clock,
+        discardSource: options.discardSource === true,
         ...(maxChunkBytes === 0 ? {} : { maxChunkBytes }),
       });
       this.job = this.#createJob(jobs, interception, transaction);

@@ -1,7 +1,6 @@
 // Starting backups: docs/reference/backup.md §2.
 
 import type { Clock } from "../../base/clock.ts";
-import { QmpError } from "../../base/errors.ts";
 import type { OnCbwError } from "../../block/block-copy-notifier.ts";
 import type { ErrorPolicy } from "../../block/error-policy.ts";
 import type { BlockGraph } from "../../block/graph.ts";
@@ -100,7 +99,6 @@ export function blockdevBackupAction(services: BackupServices, args: BlockdevBac
 
 /** What the arguments say of the job itself. */
 export function jobOptions(args: BackupCommon): Omit<BackupOptions, "source" | "target"> {
-  if (args["discard-source"] === true) throw new QmpError("discard-source is not supported");
   const perf = args["x-perf"] ?? {};
   return {
     id: args["job-id"],
@@ -108,6 +106,7 @@ export function jobOptions(args: BackupCommon): Omit<BackupOptions, "source" | "
     bitmap: args.bitmap,
     bitmapMode: args["bitmap-mode"],
     compress: args.compress,
+    discardSource: args["discard-source"],
     speed: args.speed === undefined ? undefined : Number(args.speed),
     onSourceError: args["on-source-error"],
     onTargetError: args["on-target-error"],
