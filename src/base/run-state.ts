@@ -1,6 +1,10 @@
 // Whether a machine runs: QEMU's run states, as far as a machine without a CPU can be in them. docs/reference/monitor.md §2, §3.
 
 import { assert } from "./assert.ts";
+import { tracePoint } from "./trace.ts";
+
+const stateSet = tracePoint("runstate_set");
+const stateNotified = tracePoint("vm_state_notify");
 
 /** As in query-status. */
 export type RunStateName =
@@ -55,7 +59,7 @@ export class RunState {
   /** From one stopped state to another: nobody starts or stops anything for that. */
   restate(state: Exclude<RunStateName, "running">): void {
     assert(!this.running, "run state: a running machine is stopped first");
-    this.#state = state;
+    this.#set(state);
   }
 
   /** Calls `listener` after each start and stop, in the order of the subscriptions; the function returned ends it. */
@@ -67,8 +71,14 @@ export class RunState {
     };
   }
 
-  #change(state: RunStateName): void {
+  #set(state: RunStateName): void {
+    if (stateSet.enabled) stateSet.emit({ current: this.#state, new: state });
     this.#state = state;
+  }
+
+  #change(state: RunStateName): void {
+    this.#set(state);
+    if (stateNotified.enabled) stateNotified.emit({ running: this.running, reason: state });
     for (const listener of [...this.#listeners]) listener(this.running, state);
   }
 }

@@ -8,6 +8,7 @@ import type { NodeParent } from "./drain.ts";
 import type { TrackedRequest } from "./tracked-request.ts";
 
 const traceEnter = tracePoint("backup_do_cow_enter");
+const traceReturn = tracePoint("backup_do_cow_return");
 
 /**
  * What becomes of a guest's write whose old data cannot be copied, as in QMP. `break-guest-write` fails it with the errno of that
@@ -49,7 +50,6 @@ export class BlockCopyNotifier implements BeforeWriteNotifier {
   /** From now on the source is intercepted. The caller has drained it. */
   install(): void {
     this.#copy.source.beforeWrite.add(this);
-    this.#copy.notifier = this;
     this.#copy.target.attachParent(this.#targetParent);
   }
 
@@ -64,8 +64,11 @@ export class BlockCopyNotifier implements BeforeWriteNotifier {
   }
 
   beforeWrite(request: TrackedRequest): NotifierVerdict | Promise<NotifierVerdict> {
-    if (traceEnter.enabled)
-      traceEnter.emit({ offset: request.offsetBytes, bytes: request.lengthBytes, kind: request.kind });
+    if (traceEnter.enabled || traceReturn.enabled) return this.#traced(request);
+    return this.#intercept(request);
+  }
+
+  #intercept(request: TrackedRequest): NotifierVerdict | Promise<NotifierVerdict> {
     if (request.kind === "discard") return DROP_REQUEST;
     request.mayUnmap = false;
     if (this.#snapshotError !== undefined) return undefined;
@@ -74,6 +77,33 @@ export class BlockCopyNotifier implements BeforeWriteNotifier {
       return this.#copyFor(request)?.catch((error: unknown) => this.#breakSnapshot(error));
     } catch (error) {
       return this.#breakSnapshot(error);
+    }
+  }
+
+  #traced(request: TrackedRequest): NotifierVerdict | Promise<NotifierVerdict> {
+    const { offsetBytes: offset, lengthBytes: bytes, kind } = request;
+    const start = offset - (offset % this.#copy.clusterSizeBytes);
+    if (traceEnter.enabled) traceEnter.emit({ start, offset, bytes, kind });
+    const done = (error?: unknown): void => {
+      const ret = error === undefined ? 0 : error instanceof BlockError ? `-${error.errno}` : String(error);
+      if (traceReturn.enabled) traceReturn.emit({ offset, bytes, ret });
+    };
+    const failed = (error: unknown): never => {
+      done(error);
+      throw error;
+    };
+    try {
+      const verdict = this.#intercept(request);
+      if (verdict instanceof Promise) {
+        return verdict.then((later) => {
+          done();
+          return later;
+        }, failed);
+      }
+      done();
+      return verdict;
+    } catch (error) {
+      return failed(error);
     }
   }
 

@@ -2,7 +2,14 @@
 
 import { assert } from "../base/assert.ts";
 import { BlockError } from "../base/errors.ts";
+import { tracePoint } from "../base/trace.ts";
 import type { CopyBuffer } from "./block-copy-buffers.ts";
+
+const traceProcess = tracePoint("block_copy_process");
+const traceSkip = tracePoint("block_copy_skip_range");
+const traceReadFail = tracePoint("block_copy_read_fail");
+const traceWriteFail = tracePoint("block_copy_write_fail");
+const traceWriteZeroesFail = tracePoint("block_copy_write_zeroes_fail");
 
 /** Which side of a copy an error came from; the error policies of a job differ by it. */
 export type CopyOperation = "read" | "write";
@@ -20,8 +27,6 @@ export interface CopyFailure {
  *      ├─────▶ read ──▶ write ──▶ read … ─▶ done
  *      └─────▶ skipped
  *
- * Before it is done, the source is told to forget what was copied, if it is to: `discard`.
- *
  * A failure ends it in whatever phase it is.
  */
 export class CopyTask {
@@ -30,7 +35,7 @@ export class CopyTask {
   lengthBytes: number;
   /** A guest's write waits for it. */
   readonly forGuest: boolean;
-  phase: "status" | "zeroes" | "read" | "write" | "discard" | "done" | "skipped" = "status";
+  phase: "status" | "zeroes" | "read" | "write" | "done" | "skipped" = "status";
   /** What the phase is doing. */
   operation: CopyOperation = "read";
   failure: CopyFailure | undefined;
@@ -54,15 +59,20 @@ export class CopyTask {
     return this.offsetBytes + this.lengthBytes;
   }
 
-  get ended(): boolean {
-    return this.phase === "done" || this.phase === "skipped";
-  }
-
   /** Ends the task by an I/O error. Anything else that was thrown is thrown again. */
   fail(error: unknown): void {
     if (!(error instanceof BlockError)) throw error;
+    this.#traceFailure(error);
     this.failure = { error, operation: this.operation };
     this.phase = "done";
+  }
+
+  /** It is about to be copied, or not at all: what its range holds is known. */
+  tracePrepared(): void {
+    const { offsetBytes: start, lengthBytes: bytes } = this;
+    if (this.phase === "skipped") {
+      if (traceSkip.enabled) traceSkip.emit({ start, bytes });
+    } else if (traceProcess.enabled) traceProcess.emit({ start, bytes });
   }
 
   /** Resolves when the task has ended, in whatever way, or no longer has the range that it had. */
@@ -77,6 +87,13 @@ export class CopyTask {
     const waiters = this.#waiters;
     this.#waiters = undefined;
     if (waiters !== undefined) for (const wake of waiters) wake();
+  }
+
+  #traceFailure({ errno }: BlockError): void {
+    if (this.phase === "status") return; // it will be read instead
+    const ofWrite = this.buffer === undefined ? traceWriteZeroesFail : traceWriteFail;
+    const point = this.operation === "read" ? traceReadFail : ofWrite;
+    if (point.enabled) point.emit({ start: this.offsetBytes, ret: `-${errno}` });
   }
 }
 

@@ -1,11 +1,9 @@
 // All jobs of a machine: docs/reference/backup.md §1.4.
 
 import { QmpError } from "../base/errors.ts";
-import { tracePoint } from "../base/trace.ts";
 import { Job, type JobListener, type JobOptions } from "./job.ts";
 import type { JobEvent } from "./job-event.ts";
-
-const traceStatus = tracePoint("job_state_transition");
+import { traceTransition } from "./job-trace.ts";
 
 const ID = /^[A-Za-z][A-Za-z0-9\-._]*$/;
 
@@ -57,6 +55,7 @@ export class JobList {
     this.checkId(options.id);
     const job = new Job({ ...options, listener: (of, event) => this.#heard(of, event) });
     this.#jobs = [job, ...this.#jobs];
+    traceTransition(job.id, undefined, "undefined", "created");
     this.#heard(job, { kind: "status-change", status: "created" });
     return job;
   }
@@ -74,7 +73,6 @@ export class JobList {
   }
 
   #heard(job: Job, event: JobEvent): void {
-    if (event.kind === "status-change" && traceStatus.enabled) traceStatus.emit({ job: job.id, status: event.status });
     if (event.kind === "status-change" && event.status === "null")
       this.#jobs = this.#jobs.filter((other) => other !== job);
     for (const listener of this.#listeners) listener(job, event);

@@ -2,6 +2,7 @@
 
 import { assert } from "../base/assert.ts";
 import { QmpError } from "../base/errors.ts";
+import { traceVerb } from "./job-trace.ts";
 
 /** As in QMP. */
 export type JobStatus =
@@ -52,6 +53,7 @@ export function assertTransition(from: JobStatus, to: JobStatus): void {
 
 /** Throws a `QmpError` unless a job in this state accepts the command. */
 export function checkVerb(id: string, status: JobStatus, verb: JobVerb): void {
-  if (!ACCEPTED_IN[verb].includes(status))
-    throw new QmpError(`Job '${id}' in state '${status}' cannot accept command verb '${verb}'`);
+  const accepted = ACCEPTED_IN[verb].includes(status);
+  traceVerb(id, status, verb, accepted);
+  if (!accepted) throw new QmpError(`Job '${id}' in state '${status}' cannot accept command verb '${verb}'`);
 }

@@ -8,6 +8,7 @@ import type { JobDriver, JobProgress } from "./job-driver.ts";
 import type { JobEvent, JobOutcome } from "./job-event.ts";
 import type { JobInfo } from "./job-info.ts";
 import { assertTransition, checkVerb, type JobStatus, type JobVerb } from "./job-status.ts";
+import { traceCompleted, traceTransition } from "./job-trace.ts";
 import { JobTransaction } from "./job-transaction.ts";
 
 /** Called within the change that it hears of. It must not call the job's verbs. */
@@ -314,6 +315,7 @@ export class Job {
       this.#failure = error;
     }
     if (this.#cancelled) this.#failure ??= new BlockError("ECANCELED");
+    traceCompleted(this.id, this.#failure);
     this.#setBusy(false);
     const waiters = this.#workWaiters;
     this.#workWaiters = [];
@@ -378,6 +380,7 @@ export class Job {
 
   #setStatus(status: JobStatus): void {
     assertTransition(this.#status, status);
+    traceTransition(this.id, this.#failure, this.#status, status);
     if (status === this.#status) return;
     this.#status = status;
     this.#emit({ kind: "status-change", status });

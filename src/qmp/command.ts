@@ -1,6 +1,7 @@
 // A command of the monitor: its name, the types of what goes in and comes out, and what it does.
 
 import { assert } from "../base/assert.ts";
+import { CommandTrace } from "./command-trace.ts";
 import type { JsonObject } from "./json/value.ts";
 import type { DescribedCommand } from "./schema/introspection.ts";
 import { visitJson } from "./schema/json-reader.ts";
@@ -58,16 +59,23 @@ export function defineCommand<A = object, R = void>(definition: CommandDefinitio
 /** All commands by name, in the order in which they were added. */
 export class CommandTable {
   readonly #commands = new Map<string, Command>();
+  readonly #traces = new Map<string, CommandTrace>();
 
   add(...commands: readonly Command[]): void {
     for (const command of commands) {
       assert(!this.#commands.has(command.name), `there is a command ${command.name} already`);
       this.#commands.set(command.name, command);
+      this.#traces.set(command.name, new CommandTrace(command.name));
     }
   }
 
   get(name: string): Command | undefined {
     return this.#commands.get(name);
+  }
+
+  /** The trace points of a command that there is. */
+  traceOf(command: Command): CommandTrace {
+    return this.#traces.get(command.name)!;
   }
 
   [Symbol.iterator](): Iterator<Command> {

@@ -2,9 +2,14 @@
 
 import { assert } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
+import { type TracePoint, tracePoint } from "../base/trace.ts";
 import { EventThrottle, type ThrottleRule } from "./event-throttle.ts";
+import { printJson } from "./json/print-json.ts";
 import type { DescribedEvent } from "./schema/introspection.ts";
 import type { StructType } from "./schema/types.ts";
+
+const eventQueued: TracePoint = tracePoint("monitor_protocol_event_queue");
+const eventEmitted: TracePoint = tracePoint("monitor_protocol_event_emit");
 
 /** An event that can happen, with data of type T. */
 export interface EventDefinition<T> extends DescribedEvent {
@@ -92,6 +97,8 @@ export class EventQueue {
     const timestamp = { seconds, microseconds: Math.floor((nowMs - seconds * 1000) * 1000) };
     const event: QmpEvent = { timestamp, event: definition.name, ...(data === undefined ? {} : { data }) };
     const { throttle } = definition;
+    if (eventQueued.enabled)
+      eventQueued.emit({ event: definition.name, data: printData(data), rate: throttle?.periodMs ?? 0 });
     if (throttle === undefined || data === undefined) this.#deliver(event);
     else this.#throttle.add(event, throttle.periodMs, throttle.key(data));
   }
@@ -102,6 +109,7 @@ export class EventQueue {
   }
 
   #deliver(event: QmpEvent): void {
+    if (eventEmitted.enabled) eventEmitted.emit({ event: event.event, data: printData(event.data) });
     this.#undelivered.push(event);
     if (this.#delivering) return;
     this.#delivering = true;
@@ -112,4 +120,8 @@ export class EventQueue {
       this.#delivering = false;
     }
   }
+}
+
+function printData(data: unknown): string {
+  return data === undefined ? "" : printJson(data);
 }

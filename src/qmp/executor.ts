@@ -54,8 +54,17 @@ export class CommandExecutor {
     if (command === undefined) throw new QmpError(`The command ${name} has not been found`, "CommandNotFound");
     if (this.#isPreconfig() && !command.allowPreconfig)
       throw new QmpError(`The command '${name}' is permitted only after machine initialization has completed`);
-    const result = await command.invoke(args, context);
-    return command.returns === undefined ? {} : result;
+    const trace = this.#commands.traceOf(command);
+    trace.enter(args);
+    try {
+      const result = await command.invoke(args, context);
+      const returned = command.returns === undefined ? {} : result;
+      trace.exit(returned, true);
+      return returned;
+    } catch (error) {
+      trace.exit(error instanceof Error ? error.message : String(error), false);
+      throw error;
+    }
   }
 
   has(name: string): boolean {

@@ -27,7 +27,12 @@ const MAX_EVENT_BACKLOG_BYTES = 64 << 20;
 const CAPABILITIES = ["oob"] as const;
 
 const commandBegins: TracePoint = tracePoint("handle_qmp_command");
-const commandAnswered: TracePoint = tracePoint("monitor_qmp_respond");
+const responded: TracePoint = tracePoint("monitor_qmp_respond");
+const enqueued: TracePoint = tracePoint("monitor_qmp_in_band_enqueue");
+const dequeued: TracePoint = tracePoint("monitor_qmp_in_band_dequeue");
+const commandInBand: TracePoint = tracePoint("monitor_qmp_cmd_in_band");
+const errorInBand: TracePoint = tracePoint("monitor_qmp_err_in_band");
+const suspended: TracePoint = tracePoint("monitor_suspend");
 const clientTooSlow: TracePoint = tracePoint("monitor_qmp_client_too_slow");
 
 /** What a session needs of the monitor. */
@@ -124,13 +129,15 @@ export class MonitorSession implements ByteStreamListener, CapabilitySession {
       if (item === undefined) {
         const wasPaused = this.#paused;
         this.#paused = false;
-        if (wasPaused) this.#stream.resume();
+        if (wasPaused) this.#resume();
         break;
       }
+      if (enqueued.enabled) enqueued.emit({ mon: this.#stream.name, len: this.#queue.length });
       this.#queue.push(item);
     }
     if (this.#queue.length === MAX_QUEUED_REQUESTS && !this.#paused) {
       this.#paused = true;
+      if (suspended.enabled) suspended.emit({ mon: this.#stream.name, cnt: 1 });
       this.#stream.pause();
     }
     if (!this.#running && this.#queue.length > 0) void this.#run();
@@ -142,10 +149,11 @@ export class MonitorSession implements ByteStreamListener, CapabilitySession {
     const pacer = new Pacer(clock);
     for (let item = this.#queue.shift(); item !== undefined; item = this.#queue.shift()) {
       await this.#output.untilBelow(MAX_REPLY_BACKLOG_BYTES);
+      if (dequeued.enabled) dequeued.emit({ mon: this.#stream.name, len: this.#queue.length });
       const next = item;
       await executor.inTurn(async () => {
         // Who has left is not waited for, and what it asked is not done.
-        if (!this.#closed) this.#reply(await this.#answer(next));
+        if (!this.#closed) this.#send(await this.#answer(next));
       });
       if (this.#closed || executor.stopped) break;
       this.#read();
@@ -157,9 +165,13 @@ export class MonitorSession implements ByteStreamListener, CapabilitySession {
 
   /** The reply to a request, or to what is none. */
   async #answer(item: JsonItem): Promise<object> {
-    if ("error" in item) return errorReply(new QmpError(item.error), undefined);
-    if (commandBegins.enabled) commandBegins.emit({ stream: this.#stream.name, request: printJson(item.value) });
+    if ("error" in item) {
+      if (errorInBand.enabled) errorInBand.emit({ desc: item.error });
+      return errorReply(new QmpError(item.error), undefined);
+    }
+    if (commandBegins.enabled) commandBegins.emit({ mon: this.#stream.name, req: printJson(item.value) });
     const id = requestId(item.value);
+    if (commandInBand.enabled) commandInBand.emit({ id: id === undefined ? "" : printJson(id) });
     try {
       const result = await this.#execute(item.value);
       return { return: result, id };
@@ -184,17 +196,17 @@ export class MonitorSession implements ByteStreamListener, CapabilitySession {
     if (!this.#negotiated || this.#closed) return;
     this.#send(event);
     if (this.#output.backlogBytes <= MAX_EVENT_BACKLOG_BYTES) return;
-    if (clientTooSlow.enabled)
-      clientTooSlow.emit({ stream: this.#stream.name, backlogBytes: this.#output.backlogBytes });
+    if (clientTooSlow.enabled) clientTooSlow.emit({ mon: this.#stream.name, backlogBytes: this.#output.backlogBytes });
     this.#stream.close();
   }
 
-  #reply(message: object): void {
-    if (commandAnswered.enabled) commandAnswered.emit({ stream: this.#stream.name, reply: printJson(message) });
-    this.#send(message);
+  #resume(): void {
+    if (suspended.enabled) suspended.emit({ mon: this.#stream.name, cnt: -1 });
+    this.#stream.resume();
   }
 
   #send(message: object): void {
+    if (responded.enabled) responded.emit({ mon: this.#stream.name, resp: printJson(message) });
     this.#output.send(`${printJson(message, { pretty: this.#pretty })}\r\n`);
   }
 }

@@ -202,7 +202,7 @@ describe("MachineControl", () => {
       const end = subscribeTrace("*_do_cow_enter", (name, { offset, bytes }) =>
         lines.push(`${name} ${offset}+${bytes}`),
       );
-      const endStates = subscribeTrace("job_state_transition", (_, { status }) => lines.push(String(status)));
+      const endStates = subscribeTrace("job_state_transition", (_, { to }) => lines.push(String(to)));
       await runOnFile(folder, new Uint8Array(64 * MIB).fill(1), async ({ guest, control }) => {
         const disk = await guest.probe();
         const backup = await control.startBackup({ target: join(folder, "backup.img") });

@@ -178,9 +178,9 @@ describe("MonitorSession", () => {
     await stream.until(4);
     for (const stop of stops) stop();
     expect(traced).toEqual([
-      ["handle_qmp_command", { stream: "memory", request: '{"execute": "echo", "id": 1}' }],
-      ["monitor_qmp_respond", { stream: "memory", reply: '{"return": {}, "id": 1}' }],
-      ["monitor_qmp_respond", { stream: "memory", reply: error("JSON parse error, stray '@'") }],
+      ["handle_qmp_command", { mon: "memory", req: '{"execute": "echo", "id": 1}' }],
+      ["monitor_qmp_respond", { mon: "memory", resp: '{"return": {}, "id": 1}' }],
+      ["monitor_qmp_respond", { mon: "memory", resp: error("JSON parse error, stray '@'") }],
     ]);
   });
 

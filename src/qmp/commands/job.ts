@@ -1,6 +1,7 @@
 // Commands on jobs, and the events of jobs: docs/reference/backup.md §1.3, §1.5, §1.9; corrections.md B2, B3.
 
 import { unreachable } from "../../base/assert.ts";
+import { type TracePoint, tracePoint } from "../../base/trace.ts";
 import type { Job } from "../../job/job.ts";
 import { cancelBlockJob, findBlockJob, findJob } from "../../job/job-commands.ts";
 import type { JobEvent } from "../../job/job-event.ts";
@@ -79,11 +80,15 @@ const BLOCK_JOB_ERROR = defineEvent(
 
 export function jobCommands(jobs: JobList): Command[] {
   const jobVerb = (name: string, verb: (job: Job) => void): Command =>
-    defineCommand({ name, arguments: byId, run: ({ id }) => carryOut(findJob(jobs, id), verb) });
+    defineCommand({ name, arguments: byId, run: ({ id }) => carryOut(traced(name, findJob(jobs, id)), verb) });
   const blockJobVerb = (name: string, verb: (job: Job) => void): Command =>
-    defineCommand({ name, arguments: byDevice, run: ({ device }) => carryOut(findBlockJob(jobs, device), verb) });
+    defineCommand({
+      name,
+      arguments: byDevice,
+      run: ({ device }) => carryOut(traced(name, findBlockJob(jobs, device)), verb),
+    });
   const blockJobVerbById = (name: string, verb: (job: Job) => void): Command =>
-    defineCommand({ name, arguments: byId, run: ({ id }) => carryOut(findBlockJob(jobs, id), verb) });
+    defineCommand({ name, arguments: byId, run: ({ id }) => carryOut(traced(name, findBlockJob(jobs, id)), verb) });
   return [
     jobVerb("job-pause", (job) => job.pause()),
     jobVerb("job-resume", (job) => job.resume()),
@@ -99,7 +104,8 @@ export function jobCommands(jobs: JobList): Command[] {
     defineCommand({
       name: "block-job-cancel",
       arguments: object({ device: str, force: optional(bool) }),
-      run: ({ device, force = false }) => carryOut(findBlockJob(jobs, device), (job) => cancelBlockJob(job, force)),
+      run: ({ device, force = false }) =>
+        carryOut(traced("block-job-cancel", findBlockJob(jobs, device)), (job) => cancelBlockJob(job, force)),
     }),
     defineCommand({
       name: "block-job-set-speed",
@@ -128,6 +134,20 @@ export function jobCommands(jobs: JobList): Command[] {
 function carryOut(job: Job, verb: (job: Job) => void): Promise<void> | undefined {
   verb(job);
   return job.transaction.closing;
+}
+
+const VERBS: ReadonlyMap<string, TracePoint> = new Map([
+  ...["pause", "resume", "cancel", "complete", "finalize", "dismiss"].flatMap((verb): [string, TracePoint][] => [
+    [`job-${verb}`, tracePoint(`qmp_job_${verb}`)],
+    [`block-job-${verb}`, tracePoint(`qmp_block_job_${verb}`)],
+  ]),
+]);
+
+/** The job that was found for a command. */
+function traced(command: string, job: Job): Job {
+  const called = VERBS.get(command);
+  if (called?.enabled === true) called.emit({ job: job.id });
+  return job;
 }
 
 function describeJob(job: Job): ArgumentsOf<typeof jobInfo> {
