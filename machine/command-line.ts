@@ -16,6 +16,9 @@ export interface CommandLine {
   /** -S: does not run until it is told to. */
   readonly stopped: boolean;
   readonly qmp: readonly TypedOption[];
+  readonly chardevs: readonly TypedOption[];
+  /** `-mon` */
+  readonly monitors: readonly TypedOption[];
   readonly blockdevs: readonly TypedOption[];
   readonly drives: readonly TypedOption[];
   readonly devices: readonly TypedOption[];
@@ -38,9 +41,9 @@ interface OptionSpec {
 }
 
 const OPTIONS: ReadonlyMap<string, OptionSpec> = new Map<string, OptionSpec>([
-  ...(["M", "machine", "m", "qmp", "qtest", "blockdev", "drive", "device", "object", "trace"] as const).map(
-    (name): [string, OptionSpec] => [name, { kind: "used", takesValue: true }],
-  ),
+  ...(
+    ["M", "machine", "m", "qmp", "chardev", "mon", "qtest", "blockdev", "drive", "device", "object", "trace"] as const
+  ).map((name): [string, OptionSpec] => [name, { kind: "used", takesValue: true }]),
   ...(["S", "help", "h", "version"] as const).map((name): [string, OptionSpec] => [
     name,
     { kind: "used", takesValue: false },
@@ -56,7 +59,7 @@ const OPTIONS: ReadonlyMap<string, OptionSpec> = new Map<string, OptionSpec>([
 /** Options of QEMU's that set up something a client would miss: refused rather than taken for an unknown one. */
 const REFUSED = new Set(
   (
-    "append bios boot chardev daemonize dtb fw_cfg global gdb hda hdb hdc hdd icount incoming initrd kernel loadvm mon " +
+    "append bios boot daemonize dtb fw_cfg global gdb hda hdb hdc hdd icount incoming initrd kernel loadvm " +
     "netdev numa overcommit pflash pidfile plugin readconfig rtc sandbox sd set smbios snapshot spice usb uuid watchdog"
   ).split(" "),
 );
@@ -99,6 +102,8 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     ramBytes: parseRam(all("m")),
     stopped: all("S").length > 0,
     qmp: all("qmp"),
+    chardevs: all("chardev"),
+    monitors: all("mon"),
     blockdevs: all("blockdev"),
     drives: all("drive"),
     devices: all("device"),

@@ -6,10 +6,9 @@ import { addObject, objectOptions } from "../src/qmp/commands/object.ts";
 import type { QmpServer } from "../src/qmp/qmp-server.ts";
 import { blockdevOptions, toBlockdevOptions } from "../src/qmp/schema/blockdev-options.ts";
 import { visitOption } from "../src/qmp/schema/keyval-reader.ts";
-import { type Chardev, openChardev } from "../src/transport/chardev.ts";
-import { parseChardevAddress } from "../src/transport/chardev-address.ts";
 import { type CommandLine, CommandLineError, type TypedOption } from "./command-line.ts";
 import { parseDeviceOptions } from "./device-options.ts";
+import { MonitorChardevs, type Opener } from "./monitor-chardevs.ts";
 import { addSystemDrive } from "./system-drive.ts";
 import type { SystemMachine } from "./system-machine.ts";
 import { type EndReason, SystemMonitor } from "./system-monitor.ts";
@@ -27,7 +26,7 @@ export class MonitoredMachine {
   /** Resolves when everything has been given back, after a client's `quit` or a call of `end`. */
   readonly ended: Promise<void>;
   readonly #monitor: SystemMonitor;
-  readonly #chardevs: Chardev[] = [];
+  readonly #chardevs: MonitorChardevs;
   #end!: (reason: EndReason) => void;
 
   private constructor({ ramBytes, stopped }: CommandLine, { version, clock }: MonitoredMachineOptions) {
@@ -44,6 +43,7 @@ export class MonitoredMachine {
     this.#monitor = monitor;
     this.server = monitor.server;
     this.machine = monitor.machine;
+    this.#chardevs = new MonitorChardevs(monitor.server);
     const reason = new Promise<EndReason>((resolve) => {
       this.#end = resolve;
     });
@@ -72,9 +72,9 @@ export class MonitoredMachine {
     this.#end("host-signal");
   }
 
-  async #build({ machine, objects, blockdevs, drives, devices, qmp }: CommandLine): Promise<void> {
+  async #build(commandLine: CommandLine): Promise<void> {
+    const { machine, objects, blockdevs, drives, devices } = commandLine;
     const { graph } = this.machine;
-    const waited: Promise<void>[] = [];
     for (const option of objects) {
       await blame(option, () => {
         addObject(this.machine.throttleGroups, visitOption(objectOptions, option.value, "qom-type"));
@@ -93,25 +93,25 @@ export class MonitoredMachine {
         await this.machine.addDevice(properties);
       });
     }
-    // Last: clients meet a machine that is there.
-    for (const option of qmp) await blame(option, async () => waited.push(...(await this.#openMonitor(option.value))));
-    await Promise.all(waited);
+    await this.#openMonitors(commandLine);
   }
 
-  /** Returns what the start has to wait for: a server's first client, unless `wait=off`. */
-  async #openMonitor(text: string): Promise<Promise<void>[]> {
-    const address = parseChardevAddress(text);
-    if (address.backend === "chardev") throw new QmpError(`chardev "${address.id}" not found`);
-    const chardev = await openChardev(address, (stream) => this.server.serve(stream));
-    this.#chardevs.push(chardev);
-    const isServer = (address.backend === "unix" || address.backend === "tcp") && address.socket.server;
-    return isServer && address.socket.wait !== false ? [chardev.connected] : [];
+  /** Last: clients meet a machine that is there. */
+  async #openMonitors({ chardevs, monitors, qmp }: CommandLine): Promise<void> {
+    const opening: { readonly option: TypedOption; readonly open: Opener | undefined }[] = [];
+    for (const option of chardevs) {
+      await blame(option, () => opening.push({ option, open: this.#chardevs.addChardev(option.value) }));
+    }
+    for (const option of monitors) await blame(option, () => this.#chardevs.addMonitor(option.value));
+    for (const option of qmp) {
+      await blame(option, () => opening.push({ option, open: this.#chardevs.addQmp(option.value) }));
+    }
+    for (const { option, open } of opening) await blame(option, async () => open?.());
+    await this.#chardevs.connected();
   }
 
   async #close(reason: EndReason): Promise<void> {
-    await this.#monitor.close(reason, async () => {
-      for (const chardev of this.#chardevs) await chardev.close();
-    });
+    await this.#monitor.close(reason, () => this.#chardevs.close());
   }
 }
 

@@ -1,5 +1,6 @@
 // `vblk machine` as a client of QEMU's meets it: command line, sockets, events, signals.
 import { readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { type RunningCli, runCli, startCli, withFolder } from "../support/cli.ts";
@@ -46,6 +47,30 @@ describe("vblk machine", () => {
       expect(ids).toEqual([...names, "end"]);
       expect(qmp.messages.at(-2)).toMatchObject({ event: "SHUTDOWN", data: { guest: false, reason: "host-qmp-quit" } });
       expect(await run.result).toMatchObject({ code: 0, stderr: "" });
+    }));
+
+  it("finds the client that waits for it, and prints on several lines where it is asked to: -chardev, -mon", () =>
+    withFolder(async (folder) => {
+      const received = new Promise<string>((resolve) => {
+        const server = createServer((socket) => {
+          let text = "";
+          socket.on("data", (chunk) => {
+            text += chunk.toString();
+          });
+          socket.on("close", () => {
+            server.close();
+            resolve(text);
+          });
+          socket.write("{'execute':'qmp_capabilities'}{'execute':'query-chardev'}{'execute':'quit'}");
+        });
+        server.listen(join(folder, "client.sock"), () => {
+          const monitor = ["-chardev", "socket,id=mon,path=client.sock", "-mon", "chardev=mon,mode=control,pretty=on"];
+          void runCli(["machine", "-M", "none", ...monitor], { cwd: folder }).then(({ code }) => expect(code).toBe(0));
+        });
+      });
+      const lines = (await received).split("\r\n");
+      expect(lines).toContain('            "label": "mon",');
+      expect(lines.join("")).toContain("host-qmp-quit");
     }));
 
   it("backs a drive up while it is on a device, and tells the job's events in QEMU's order", () =>

@@ -13,6 +13,8 @@ describe("parseCommandLine", () => {
       ramBytes: 67_108_864,
       stopped: true,
       qmp: [{ typed: "-qmp unix:/q.sock,server=on,wait=off", value: "unix:/q.sock,server=on,wait=off" }],
+      chardevs: [],
+      monitors: [],
       blockdevs: [],
       drives: [{ typed: "--drive file=a,id=d", value: "file=a,id=d" }],
       devices: [{ typed: "-device virtio-blk-device,drive=d", value: "virtio-blk-device,drive=d" }],
