@@ -50,6 +50,7 @@ export class BlockCopyNotifier implements BeforeWriteNotifier {
   /** From now on the source is intercepted. The caller has drained it. */
   install(): void {
     this.#copy.source.beforeWrite.add(this);
+    this.#copy.notifier = this;
     this.#copy.target.attachParent(this.#targetParent);
   }
 

@@ -27,6 +27,8 @@ export interface CopyFailure {
  *      ├─────▶ read ──▶ write ──▶ read … ─▶ done
  *      └─────▶ skipped
  *
+ * Before it is done, the source is told to forget what was copied, if it is to: `discard`.
+ *
  * A failure ends it in whatever phase it is.
  */
 export class CopyTask {
@@ -35,7 +37,7 @@ export class CopyTask {
   lengthBytes: number;
   /** A guest's write waits for it. */
   readonly forGuest: boolean;
-  phase: "status" | "zeroes" | "read" | "write" | "done" | "skipped" = "status";
+  phase: "status" | "zeroes" | "read" | "write" | "discard" | "done" | "skipped" = "status";
   /** What the phase is doing. */
   operation: CopyOperation = "read";
   failure: CopyFailure | undefined;
@@ -57,6 +59,10 @@ export class CopyTask {
 
   get endBytes(): number {
     return this.offsetBytes + this.lengthBytes;
+  }
+
+  get ended(): boolean {
+    return this.phase === "done" || this.phase === "skipped";
   }
 
   /** Ends the task by an I/O error. Anything else that was thrown is thrown again. */

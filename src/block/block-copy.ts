@@ -4,7 +4,9 @@ import { assert } from "../base/assert.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { RateLimit } from "../base/rate-limit.ts";
 import { DirtyArea, HierarchicalBitmap } from "../bitmap/hierarchical-bitmap.ts";
+import type { BeforeWriteNotifier } from "./before-write-notifier.ts";
 import { COPY_PIECE_BYTES, type CopyBuffer, CopyBuffers, MAX_COPY_BUFFER_BYTES } from "./block-copy-buffers.ts";
+import { discardCopied } from "./block-copy-discard.ts";
 import { GuestCopy } from "./block-copy-guest.ts";
 import { CopyTask, CopyTasks } from "./block-copy-task.ts";
 import { backingOf, blockStatusAbove } from "./block-status.ts";
@@ -40,6 +42,8 @@ export interface BlockCopyOptions {
   /** Of a background task, rounded up to whole clusters; 1 MiB at most and by default. Guests' tasks are of up to 1 MiB. */
   readonly maxChunkBytes?: number;
   readonly clock?: Clock;
+  /** What was copied the source is told to forget: see `discardCopied`. */
+  readonly discardSource?: boolean;
 }
 
 /**
@@ -65,6 +69,8 @@ export class BlockCopy {
   readonly tasks: CopyTasks = new CopyTasks();
   readonly clusters: ClustersCopied = { background: 0, guest: 0 };
   readonly clock: Clock;
+  /** What stands between guests and the source on behalf of this copy, while it does. */
+  notifier: BeforeWriteNotifier | undefined;
   /** Guests' copies count, but do not wait for it. */
   readonly limit: RateLimit;
   /**
@@ -77,6 +83,7 @@ export class BlockCopy {
    * have it before it changes.
    */
   readonly #writeOptions: { readonly serialising: boolean; readonly mayUnmap: true };
+  readonly #afterCopy: "discard" | "done";
   readonly #maxTaskBytes: number;
   readonly #zeroUnitBytes: number;
   readonly #buffers = new CopyBuffers();
@@ -96,6 +103,7 @@ export class BlockCopy {
     this.clock = clock;
     this.limit = new RateLimit(clock);
     this.#writeOptions = { serialising: standsOn(target, source), mayUnmap: true };
+    this.#afterCopy = options.discardSource === true ? "discard" : "done";
     this.#maxTaskBytes = this.#up(Math.max(Math.min(maxChunkBytes, MAX_TASK_BYTES), 1));
     this.#zeroUnitBytes = Math.min(clusterSizeBytes, MAX_ZERO_UNIT_BYTES);
   }
@@ -190,7 +198,7 @@ export class BlockCopy {
 
   /** Carries a task out and ends it. Whether it succeeded is told by `task.failure`; an I/O error is not thrown. */
   run(task: CopyTask): void | Promise<void> {
-    while (!hasEnded(task)) {
+    while (!task.ended) {
       const pending = this.#tryStep(task);
       if (pending !== undefined) return this.#runLater(task, pending);
     }
@@ -240,7 +248,7 @@ export class BlockCopy {
       } catch (error) {
         task.fail(error);
       }
-      if (hasEnded(task)) return this.#end(task);
+      if (task.ended) return this.#end(task);
       pending = this.#tryStep(task);
     }
   }
@@ -259,7 +267,7 @@ export class BlockCopy {
         return this.prepare(task);
       case "zeroes":
         this.limit.charge(task.lengthBytes);
-        task.phase = "done";
+        task.phase = this.#afterCopy;
         task.operation = "write";
         return this.target.writeZeroes(task.offsetBytes, this.#ioEnd(task) - task.offsetBytes, this.#writeOptions);
       case "read":
@@ -268,6 +276,9 @@ export class BlockCopy {
         return this.#takeBuffer(task);
       case "write":
         return this.#write(task, task.buffer!);
+      case "discard":
+        task.phase = "done";
+        return discardCopied(this, task.offsetBytes, this.#ioEnd(task) - task.offsetBytes);
       case "done":
       case "skipped":
         return undefined;
@@ -308,7 +319,7 @@ export class BlockCopy {
     let to = this.#unitEnd(task, from);
     while (to < task.bufferedTo && this.#isZeroUnit(task, buffer, to) === zero) to = this.#unitEnd(task, to);
     task.written = to;
-    if (to === task.bufferedTo) task.phase = to === this.#ioEnd(task) ? "done" : "read";
+    if (to === task.bufferedTo) task.phase = to === this.#ioEnd(task) ? this.#afterCopy : "read";
     task.operation = "write";
     if (zero) return this.target.writeZeroes(from, to - from, this.#writeOptions);
     return this.target.write(from, buffer.part(from - task.bufferedFrom, to - from), this.#writeOptions);
@@ -376,10 +387,6 @@ export class BlockCopy {
     this.#guestWaiters = [];
     for (const wake of waiters) wake();
   }
-}
-
-function hasEnded(task: CopyTask): boolean {
-  return task.phase === "done" || task.phase === "skipped";
 }
 
 function standsOn(node: BlockNode, below: BlockNode): boolean {
