@@ -15,7 +15,7 @@ export class RecordingDevice implements VirtioDevice {
   readonly refused: bigint;
   live = false;
   /** The queues that it may use. */
-  readonly queues = new Map<number, Virtqueue>();
+  readonly queues: Map<number, Virtqueue> = new Map();
   /** The queues that it was notified of. */
   readonly notified: number[] = [];
   resets = 0;
