@@ -10,11 +10,11 @@ import type { RingServices } from "./ring-services.ts";
 import { SplitRing } from "./split-ring.ts";
 import type { Variant } from "./variant.ts";
 
-/** GuestPageSize and QueueAlign of a legacy device. */
+/** GuestPageSize and QueueAlign, unless a case wants others. */
 export const LEGACY_PAGE_BYTES = 4096;
-const LEGACY_GUEST_PAGE_SIZE = 0x028;
+export const LEGACY_GUEST_PAGE_SIZE = 0x028;
 const LEGACY_QUEUE_ALIGN = 0x03c;
-const LEGACY_QUEUE_PFN = 0x040;
+export const LEGACY_QUEUE_PFN = 0x040;
 
 /** Which queue, and how many descriptors. */
 export interface RingChoice {
@@ -31,7 +31,7 @@ export function setUpRing(services: RingServices, variant: Variant, choice: Ring
     registers.queueSizeMax >= size,
     `QueueSizeMax of queue ${index} is ${registers.queueSizeMax}, less than ${size}`,
   );
-  if (variant.legacy) return setUpLegacy(services, index, size, features);
+  if (variant.legacy) return setUpLegacyRing(services, index, size, features);
   services.check(registers.queueReady === 0, `QueueReady of queue ${index} is not 0 before it is set up`);
   const ring = variant.packed
     ? placePacked(services, index, size, features)
@@ -45,20 +45,30 @@ export function setUpRing(services: RingServices, variant: Variant, choice: Ring
   return ring;
 }
 
-function setUpLegacy(services: RingServices, index: number, size: number, features: FeatureSet): Ring {
+/** The same for a legacy device, whose driver says in which units it counts pages, and how the used ring is aligned. */
+export function setUpLegacyRing(
+  services: RingServices,
+  index: number,
+  size: number,
+  features: FeatureSet,
+  places: { readonly pageBytes?: number; readonly alignBytes?: number } = {},
+): Ring {
   const { registers } = services;
-  const layout = legacyLayout(services, size);
-  registers.write(LEGACY_GUEST_PAGE_SIZE, LEGACY_PAGE_BYTES);
+  const { pageBytes = LEGACY_PAGE_BYTES, alignBytes = LEGACY_PAGE_BYTES } = places;
+  const layout = legacyLayout(services, size, pageBytes, alignBytes);
+  registers.write(LEGACY_GUEST_PAGE_SIZE, pageBytes);
+  registers.queueSel = index;
   registers.queueSize = size;
-  registers.write(LEGACY_QUEUE_ALIGN, LEGACY_PAGE_BYTES);
-  registers.write(LEGACY_QUEUE_PFN, layout.descriptorTable / LEGACY_PAGE_BYTES);
+  registers.write(LEGACY_QUEUE_ALIGN, alignBytes);
+  registers.write(LEGACY_QUEUE_PFN, layout.descriptorTable / pageBytes);
   return new SplitRing(index, layout, features, services);
 }
 
 /** §2.7.2: one piece, from a page on; the used ring begins at the next multiple of QueueAlign. */
-function legacyLayout(services: RingServices, size: number): SplitRingLayout {
-  const usedOffset = roundUp(VIRTQ_DESC_BYTES * size + availableRingBytes(size), LEGACY_PAGE_BYTES);
-  const address = zeroed(services, usedOffset + usedRingBytes(size), LEGACY_PAGE_BYTES);
+function legacyLayout(services: RingServices, size: number, pageBytes: number, alignBytes: number): SplitRingLayout {
+  const usedOffset = roundUp(VIRTQ_DESC_BYTES * size + availableRingBytes(size), alignBytes);
+  // With a page that the alignment divides, and the other way round, offsets in the piece are as in memory.
+  const address = zeroed(services, usedOffset + usedRingBytes(size), Math.max(pageBytes, alignBytes));
   return {
     size,
     descriptorTable: address,

@@ -3,7 +3,11 @@
 import type { ConformanceCase } from "./case.ts";
 import { configurationCases } from "./chapters/configuration.ts";
 import { featureCases } from "./chapters/features.ts";
+import { legacyRegisterCases } from "./chapters/legacy-registers.ts";
 import { notificationCases } from "./chapters/notifications.ts";
+import { queueResetCases } from "./chapters/queue-reset.ts";
+import { queueResetRegisterCases } from "./chapters/queue-reset-registers.ts";
+import { registerCases } from "./chapters/registers.ts";
 import { reservedFeatureCases } from "./chapters/reserved-features.ts";
 import { statusCases } from "./chapters/status.ts";
 
@@ -18,7 +22,11 @@ export const chapters: readonly Chapter[] = [
   { title: "2.1 Device status field", cases: statusCases },
   { title: "2.2 Feature bits", cases: featureCases },
   { title: "2.5 Configuration space, 3.1 Initialisation", cases: configurationCases },
+  { title: "2.6 Virtqueues", cases: queueResetCases },
   { title: "2.9 Notifications", cases: notificationCases },
+  { title: "4.2.2 MMIO registers", cases: registerCases },
+  { title: "4.2.2.1 QueueReset", cases: queueResetRegisterCases },
+  { title: "4.2.4 Legacy MMIO registers", cases: legacyRegisterCases },
   { title: "6 Reserved feature bits", cases: reservedFeatureCases },
 ];
 

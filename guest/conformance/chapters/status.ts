@@ -5,21 +5,9 @@ import { VIRTIO_F_ACCESS_PLATFORM, VIRTIO_F_ORDER_PLATFORM } from "../../constan
 import { VIRTIO_MMIO_INTERRUPT_CONFIG_CHANGE, VIRTIO_MMIO_INTERRUPT_USED_BUFFER } from "../../constants/mmio.ts";
 import { VIRTIO_STATUS_DEVICE_NEEDS_RESET } from "../../constants/status.ts";
 import { type ConformanceCase, conformanceCase } from "../case.ts";
-import type { DeviceUnderTest } from "../device-under-test.ts";
+import { holdOneRead } from "../held-request.ts";
 import { breakRing } from "../provocations.ts";
 import { RamWatch } from "../ram-watch.ts";
-import type { Ring } from "../ring.ts";
-
-/** A read of one sector, exposed and announced, that the host holds back; ends the case as skipped where it cannot. */
-async function holdOneRead(device: DeviceUnderTest, ring: Ring): Promise<{ release: () => Promise<void> }> {
-  device.skipUnless(device.host.holdRequests !== undefined, "the host cannot hold requests back");
-  const release = await device.host.holdRequests!();
-  device.place(ring, { type: VIRTIO_BLK_T_IN, inBytes: 512 });
-  ring.notify();
-  await device.settle();
-  device.skipUnless(ring.takeUsed() === undefined, "the host did not hold the request back");
-  return { release };
-}
 
 export const statusCases: readonly ConformanceCase[] = [
   conformanceCase("STAT-DEV-001", "uses no available buffer before DRIVER_OK", async (device) => {
