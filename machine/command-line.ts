@@ -1,7 +1,16 @@
 // The command line of a machine, in QEMU's spelling: docs/reference/monitor.md §6.
 
 import { QmpError } from "../src/base/errors.ts";
-import { parseOptionString, parseSize } from "./option-string.ts";
+import { type MachineOption, parseAccelerator, parseMachineOption } from "./board-options.ts";
+import { type Board, virtBoards } from "./boards.ts";
+import {
+  blockDeviceDefaults,
+  forcesLegacy,
+  type GlobalProperty,
+  parseGlobal,
+  unknownGlobals,
+} from "./global-options.ts";
+import { type Options, parseOptionString, parseSize } from "./option-string.ts";
 
 /** An option as it was typed: messages about it begin with that. */
 export interface TypedOption {
@@ -12,21 +21,33 @@ export interface TypedOption {
 
 export interface CommandLine {
   readonly machine: "virt" | "none";
+  readonly board: Board;
+  /** Devices have the legacy registers: -global virtio-mmio.force-legacy. */
+  readonly legacy: boolean;
+  /** -accel qtest: what waits by the guest's time waits until a qtest client makes it pass. */
+  readonly virtualTime: boolean;
   readonly ramBytes: number;
   /** -S: does not run until it is told to. */
   readonly stopped: boolean;
   readonly qmp: readonly TypedOption[];
+  readonly qtest: readonly TypedOption[];
+  /** Where the log of -qtest goes: a path, or none; undefined, the standard error. */
+  readonly qtestLog: string | undefined;
   readonly chardevs: readonly TypedOption[];
   /** `-mon` */
   readonly monitors: readonly TypedOption[];
   readonly blockdevs: readonly TypedOption[];
   readonly drives: readonly TypedOption[];
   readonly devices: readonly TypedOption[];
+  /** -global: properties of block devices that do not say otherwise. */
+  readonly deviceDefaults: Options;
   readonly objects: readonly TypedOption[];
   /** Patterns of trace points. */
   readonly trace: readonly TypedOption[];
   /** -help or -version were asked for. */
   readonly show: "help" | "version" | undefined;
+  /** What was taken though it means nothing. */
+  readonly warnings: readonly string[];
 }
 
 type Kind =
@@ -41,16 +62,16 @@ interface OptionSpec {
 }
 
 const OPTIONS: ReadonlyMap<string, OptionSpec> = new Map<string, OptionSpec>([
-  ...(
-    ["M", "machine", "m", "qmp", "chardev", "mon", "qtest", "blockdev", "drive", "device", "object", "trace"] as const
-  ).map((name): [string, OptionSpec] => [name, { kind: "used", takesValue: true }]),
+  ..."M machine m accel global chardev mon qmp qtest qtest-log blockdev drive device object trace"
+    .split(" ")
+    .map((name): [string, OptionSpec] => [name, { kind: "used", takesValue: true }]),
   ...(["S", "help", "h", "version"] as const).map((name): [string, OptionSpec] => [
     name,
     { kind: "used", takesValue: false },
   ]),
-  ...(
-    ["accel", "display", "vga", "audio", "cpu", "smp", "name", "monitor", "serial", "parallel", "net", "nic"] as const
-  ).map((name): [string, OptionSpec] => [name, { kind: "ignored", takesValue: true }]),
+  ...(["display", "vga", "audio", "cpu", "smp", "name", "monitor", "serial", "parallel", "net", "nic"] as const).map(
+    (name): [string, OptionSpec] => [name, { kind: "ignored", takesValue: true }],
+  ),
   ...(["nodefaults", "no-user-config", "nographic", "no-reboot", "no-shutdown", "enable-kvm"] as const).map(
     (name): [string, OptionSpec] => [name, { kind: "ignored", takesValue: false }],
   ),
@@ -59,7 +80,7 @@ const OPTIONS: ReadonlyMap<string, OptionSpec> = new Map<string, OptionSpec>([
 /** Options of QEMU's that set up something a client would miss: refused rather than taken for an unknown one. */
 const REFUSED = new Set(
   (
-    "append bios boot daemonize dtb fw_cfg global gdb hda hdb hdc hdd icount incoming initrd kernel loadvm " +
+    "append bios boot daemonize dtb fw_cfg gdb hda hdb hdc hdd icount incoming initrd kernel loadvm " +
     "netdev numa overcommit pflash pidfile plugin readconfig rtc sandbox sd set smbios snapshot spice usb uuid watchdog"
   ).split(" "),
 );
@@ -69,8 +90,8 @@ export class CommandLineError extends QmpError {
   override readonly name: string = "CommandLineError";
 }
 
-/** Takes the arguments apart. What the options' values mean is looked at when they are used. */
-export function parseCommandLine(args: readonly string[]): CommandLine {
+/** Takes the arguments apart. What most options' values mean is looked at when they are used. `-M virt` is `board`. */
+export function parseCommandLine(args: readonly string[], board: Board = virtBoards.aarch64): CommandLine {
   const options = new Map<string, TypedOption[]>();
   for (let i = 0; i < args.length; i++) {
     const argument = args[i]!;
@@ -96,39 +117,58 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
   }
   const all = (...names: readonly string[]): TypedOption[] => names.flatMap((name) => options.get(name) ?? []);
   const show = all("help", "h").length > 0 ? "help" : all("version").length > 0 ? "version" : undefined;
-  checkQtest(all("qtest"));
+  const { type: machine, accelerator } =
+    show === undefined ? parseMachine(all("M", "machine"), board) : { type: "none" as const, accelerator: undefined };
+  const accelerators = all("accel").map((option) => blamed(option, () => parseAccelerator(option.value)));
+  const globals = all("global").map((option) => blamed(option, () => parseGlobal(option.value)));
   return {
-    machine: show === undefined ? parseMachine(all("M", "machine")) : "none",
+    machine,
+    board,
+    legacy: blamed(undefined, () => forcesLegacy(globals)),
+    virtualTime: (accelerators[0] ?? accelerator) === "qtest",
     ramBytes: parseRam(all("m")),
     stopped: all("S").length > 0,
-    qmp: all("qmp"),
     chardevs: all("chardev"),
     monitors: all("mon"),
+    qmp: all("qmp"),
+    qtest: all("qtest"),
+    qtestLog: all("qtest-log").at(-1)?.value,
     blockdevs: all("blockdev"),
     drives: all("drive"),
     devices: all("device"),
+    deviceDefaults: blockDeviceDefaults(globals),
     objects: all("object"),
     trace: all("trace"),
     show,
+    warnings: unknownGlobals(globals).map(globalWarning),
   };
+}
+
+function globalWarning({ driver, property }: GlobalProperty): string {
+  return `warning: global ${driver}.${property} has invalid class name`;
+}
+
+/** Runs `parse`, and puts what was typed before its message. */
+function blamed<Result>(option: TypedOption | undefined, parse: () => Result): Result {
+  try {
+    return parse();
+  } catch (error) {
+    if (!(error instanceof QmpError)) throw error;
+    throw new CommandLineError(option === undefined ? error.message : `${option.typed}: ${error.message}`);
+  }
 }
 
 const DEFAULT_RAM_BYTES = 128 << 20;
 const MIN_RAM_BYTES = 1 << 20;
 const MAX_RAM_BYTES = 2 ** 32;
 
-/** The last one counts, as in QEMU; `type=virt` and `virt,accel=tcg` are taken. */
-function parseMachine(options: readonly TypedOption[]): "virt" | "none" {
+/** The last one counts, as in QEMU. */
+function parseMachine(options: readonly TypedOption[], board: Board): MachineOption {
   const last = options.at(-1);
   if (last === undefined) {
     throw new CommandLineError("No machine specified, and there is no default\nUse -M virt or -M none");
   }
-  const [first = ""] = last.value.split(",");
-  const type = first.startsWith("type=") ? first.slice("type=".length) : first;
-  if (type !== "virt" && type !== "none") {
-    throw new CommandLineError(`${last.typed}: unsupported machine type\nSupported machines are: none, virt`);
-  }
-  return type;
+  return blamed(last, () => parseMachineOption(last.value, board));
 }
 
 /** `-m 64`, in MiB, `-m 64M` or `-m size=64M`. */
@@ -142,10 +182,4 @@ function parseRam(options: readonly TypedOption[]): number {
     throw new CommandLineError(`${last.typed}: RAM is from 1M to 4G, in units of 4k`);
   }
   return bytes;
-}
-
-function checkQtest(options: readonly TypedOption[]): void {
-  for (const { typed, value } of options) {
-    if (value !== "null") throw new CommandLineError(`${typed}: only -qtest null is supported by this machine`);
-  }
 }

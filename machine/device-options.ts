@@ -56,9 +56,10 @@ const KEYS = [
 
 const POLICIES: readonly ErrorPolicy[] = ["auto", "report", "ignore", "stop", "enospc"];
 
-/** Reads the option string, whose first part may be the driver's name alone. A `QmpError` has QEMU's text where it has the case. */
-export function parseDeviceOptions(text: string): VirtioBlkDeviceOptions {
-  const options = parseOptionString(/^[^=,]+(,|$)/.test(text) ? `driver=${text}` : text);
+/** Reads the option string, whose first part may be the driver's name alone; `defaults` are what it does not say. A `QmpError` has QEMU's text where it has the case. */
+export function parseDeviceOptions(text: string, defaults: Options = new Map()): VirtioBlkDeviceOptions {
+  const given = parseOptionString(/^[^=,]+(,|$)/.test(text) ? `driver=${text}` : text);
+  const options = new Map([...defaults, ...given]);
   const driver = options.get("driver") ?? "";
   if (driver !== DRIVER) throw new QmpError(`'${driver}' is not a valid device model name`);
   for (const [key, value] of options) checkProperty(key, value);

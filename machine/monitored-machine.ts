@@ -1,6 +1,6 @@
 // A machine as its command line describes it, with monitors that serve clients until one of them ends it.
 
-import type { Clock } from "../src/base/clock.ts";
+import { type Clock, systemClock } from "../src/base/clock.ts";
 import { BlockError, QmpError } from "../src/base/errors.ts";
 import { addObject, objectOptions } from "../src/qmp/commands/object.ts";
 import type { QmpServer } from "../src/qmp/qmp-server.ts";
@@ -9,6 +9,8 @@ import { visitOption } from "../src/qmp/schema/keyval-reader.ts";
 import { type CommandLine, CommandLineError, type TypedOption } from "./command-line.ts";
 import { parseDeviceOptions } from "./device-options.ts";
 import { MonitorChardevs, type Opener } from "./monitor-chardevs.ts";
+import { VirtualClock } from "./qtest/virtual-clock.ts";
+import { QtestFrontend } from "./qtest-frontend.ts";
 import { addSystemDrive } from "./system-drive.ts";
 import type { SystemMachine } from "./system-machine.ts";
 import { type EndReason, SystemMonitor } from "./system-monitor.ts";
@@ -27,18 +29,18 @@ export class MonitoredMachine {
   readonly ended: Promise<void>;
   readonly #monitor: SystemMonitor;
   readonly #chardevs: MonitorChardevs;
+  /** What qtest's clock_step steps. */
+  readonly #virtualClock: VirtualClock;
+  #qtest: QtestFrontend | undefined;
   #end!: (reason: EndReason) => void;
 
-  private constructor({ ramBytes, stopped }: CommandLine, { version, clock }: MonitoredMachineOptions) {
-    const output = (text: string): void => {
-      process.stdout.write(text);
-    };
+  private constructor(commandLine: CommandLine, { version, clock = systemClock }: MonitoredMachineOptions) {
+    const { ramBytes, stopped, board, legacy, virtualTime } = commandLine;
+    this.#virtualClock = new VirtualClock(clock);
     const monitor = new SystemMonitor({
-      ramBytes,
-      stopped,
-      version,
-      output,
-      ...(clock === undefined ? {} : { clock }),
+      ...{ ramBytes, stopped, board, legacy, version, clock },
+      output: (text) => void process.stdout.write(text),
+      ...(virtualTime ? { throttleClock: this.#virtualClock } : {}),
     });
     this.#monitor = monitor;
     this.server = monitor.server;
@@ -73,7 +75,7 @@ export class MonitoredMachine {
   }
 
   async #build(commandLine: CommandLine): Promise<void> {
-    const { machine, objects, blockdevs, drives, devices } = commandLine;
+    const { machine, objects, blockdevs, drives, devices, deviceDefaults } = commandLine;
     const { graph } = this.machine;
     for (const option of objects) {
       await blame(option, () => {
@@ -88,12 +90,27 @@ export class MonitoredMachine {
     }
     for (const option of devices) {
       await blame(option, async () => {
-        const properties = parseDeviceOptions(option.value);
+        const properties = parseDeviceOptions(option.value, deviceDefaults);
         if (machine === "none") throw new QmpError("No 'virtio-bus' bus found for device 'virtio-blk-device'");
         await this.machine.addDevice(properties);
       });
     }
+    await this.#openQtest(commandLine);
     await this.#openMonitors(commandLine);
+    await this.#qtest?.connected;
+  }
+
+  /** QEMU names this option at the end of its message. */
+  async #openQtest({ qtest, qtestLog: log }: CommandLine): Promise<void> {
+    const last = qtest.at(-1);
+    if (last === undefined) return;
+    const { machine } = this;
+    const virtualClock = this.#virtualClock;
+    try {
+      this.#qtest = await QtestFrontend.open({ machine, virtualClock, address: last.value, log });
+    } catch (error) {
+      throw error instanceof QmpError ? new CommandLineError(error.message) : error;
+    }
   }
 
   /** Last: clients meet a machine that is there. */
@@ -111,7 +128,10 @@ export class MonitoredMachine {
   }
 
   async #close(reason: EndReason): Promise<void> {
-    await this.#monitor.close(reason, () => this.#chardevs.close());
+    await this.#monitor.close(reason, async () => {
+      await this.#qtest?.close();
+      await this.#chardevs.close();
+    });
   }
 }
 

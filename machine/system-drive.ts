@@ -4,10 +4,11 @@ import { QmpError } from "../src/base/errors.ts";
 import type { BlockBackend } from "../src/block/backend.ts";
 import type { ErrorPolicy } from "../src/block/error-policy.ts";
 import type { BlockGraph } from "../src/block/graph.ts";
-import type { BlockdevOptions } from "../src/block/graph-options.ts";
+import { driveNodeOptions, NODE_KEYS, NULL_DRIVER } from "./drive-node-options.ts";
 import { type Options, parseOptionString } from "./option-string.ts";
 
 const KEYS = [
+  ...NODE_KEYS,
   "file",
   "if",
   "format",
@@ -16,15 +17,9 @@ const KEYS = [
   "readonly",
   "read-only",
   "cache",
-  "aio",
-  "x-io",
-  "discard",
-  "detect-zeroes",
   "rerror",
   "werror",
   "media",
-  "node-name",
-  "file.locking",
 ];
 const CACHE_MODES = ["writeback", "writethrough", "none", "directsync", "unsafe"];
 const WITHOUT_CACHE = ["writethrough", "directsync"];
@@ -49,10 +44,10 @@ export async function addSystemDrive(graph: BlockGraph, text: string, index: num
   const werror = policy(options, "werror", "write") ?? "auto";
   const rerror = policy(options, "rerror", "read") ?? "auto";
   const format = options.get("format") ?? options.get("driver") ?? "raw";
-  if (format !== "raw") throw new QmpError(`Unknown driver '${format}'`);
-  const file = options.get("file") ?? "";
-  if (file === "" && options.has("format")) throw new QmpError('A block device must be specified for "file"');
-  const node = file === "" ? undefined : await graph.open(nodeOptions(options, file, cache, readOnly));
+  if (format !== "raw" && format !== NULL_DRIVER) throw new QmpError(`Unknown driver '${format}'`);
+  const isEmpty = format === "raw" && !options.has("file") && !options.has("file.driver");
+  if (isEmpty && options.has("format")) throw new QmpError('A block device must be specified for "file"');
+  const node = isEmpty ? undefined : await graph.open(driveNodeOptions(options, { format, cache, readOnly }));
   let backend: BlockBackend;
   try {
     backend = graph.addBackend({ name: id, node, readOnly, writeCache: !WITHOUT_CACHE.includes(cache) });
@@ -63,32 +58,6 @@ export async function addSystemDrive(graph: BlockGraph, text: string, index: num
   backend.errors.werror = werror;
   backend.errors.rerror = rerror;
   return backend;
-}
-
-function nodeOptions(options: Options, filename: string, cache: string, readOnly: boolean): BlockdevOptions {
-  choice(options, "aio", ["threads", "native", "io_uring"], "invalid aio option");
-  const discard = choice(options, "discard", ["ignore", "off", "unmap", "on"], "Invalid discard option") ?? "ignore";
-  const detect = options.get("detect-zeroes") ?? "off";
-  if (!["off", "on", "unmap"].includes(detect)) throw new QmpError(`invalid parameter value: ${detect}`);
-  const common = {
-    discard: discard === "unmap" || discard === "on" ? "unmap" : "ignore",
-    "read-only": readOnly,
-    cache: { direct: cache === "none" || cache === "directsync", "no-flush": cache === "unsafe" },
-  } as const;
-  const file: BlockdevOptions = {
-    driver: "file",
-    filename,
-    "x-io": options.get("x-io"),
-    locking: options.get("file.locking"),
-    ...common,
-  };
-  return {
-    driver: "raw",
-    "node-name": options.get("node-name"),
-    "detect-zeroes": detect as "off" | "on" | "unmap",
-    ...common,
-    file,
-  };
 }
 
 function checkInterface(options: Options): void {

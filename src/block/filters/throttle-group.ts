@@ -190,6 +190,11 @@ export class ThrottleGroups {
     return group;
   }
 
+  /** In the order in which they were added. */
+  get names(): readonly string[] {
+    return [...this.#groups.keys()];
+  }
+
   get(name: string): ThrottleGroup | undefined {
     return this.#groups.get(name);
   }
