@@ -56,8 +56,11 @@ export interface RingPlace {
 export const RAM_BASE = 0x4000_0000;
 const DATA_BYTES = 4096;
 
-/** RAM with a ring in it, zeroed as a driver leaves it: §2.7, §2.8.13. */
-export function placeRing(features: Partial<VirtqueueLayout> & { readonly size: number }): RingPlace {
+/** RAM with a ring at its start, zeroed as a driver leaves it: §2.7, §2.8.13. The RAM is `given`, or just large enough. */
+export function placeRing(
+  features: Partial<VirtqueueLayout> & { readonly size: number },
+  given?: GuestMemory,
+): RingPlace {
   const { size } = features;
   const areas = {
     descriptorArea: RAM_BASE + 32,
@@ -77,6 +80,7 @@ export function placeRing(features: Partial<VirtqueueLayout> & { readonly size: 
     bigEndian: false,
     ...features,
   };
-  const memory = new GuestMemory({ baseAddress: RAM_BASE, sizeBytes });
+  const memory = given ?? new GuestMemory({ baseAddress: RAM_BASE, sizeBytes });
+  if (given !== undefined) given.bytes.fill(0, 0, data - RAM_BASE);
   return { memory, layout, tableAt: (slot) => tables + slot * TABLE_BYTES, data };
 }
