@@ -21,7 +21,12 @@ export interface ConformanceCase {
 /** What a case wants of its device; the rest is as `DEFAULT`: 4 MiB, writable, one queue. */
 export type SubjectWish = Partial<ConformanceCase["subject"]>;
 
-const DEFAULT: ConformanceCase["subject"] = { capacitySectors: DEFAULT_CAPACITY_SECTORS, readOnly: false, queues: 1 };
+const DEFAULT: ConformanceCase["subject"] = {
+  capacitySectors: DEFAULT_CAPACITY_SECTORS,
+  readOnly: false,
+  queues: 1,
+  bigEndian: false,
+};
 
 /** Makes a case of the requirement `id`; `promise` goes on with the title. */
 export function conformanceCase(

@@ -16,6 +16,7 @@ import {
 } from "../constants/status.ts";
 import { VirtioMmioRegisters } from "../registers.ts";
 import type { GuestTarget } from "../target.ts";
+import { BigEndianRam } from "./big-endian-ram.ts";
 import {
   type CompletedRequest,
   type PlacedRequest,
@@ -23,6 +24,7 @@ import {
   type RequestFields,
   takeRequest,
 } from "./block-requests.ts";
+import type { ConformanceCase } from "./case.ts";
 import { type Conversation, RecordedTarget } from "./conversation.ts";
 import { type GateDemand, gateDemand } from "./feature-gate.ts";
 import { featureName } from "./feature-names.ts";
@@ -62,12 +64,18 @@ export class DeviceUnderTest implements RingServices {
   /** What a passing case wants to tell. */
   readonly remarks: string[] = [];
 
-  constructor(subject: Subject, variant: Variant, requirement: Requirement, conversation: Conversation) {
+  constructor(
+    subject: Subject,
+    variant: Variant,
+    { requirement, subject: wish }: Pick<ConformanceCase, "requirement" | "subject">,
+    conversation: Conversation,
+  ) {
     this.variant = variant;
     this.requirement = requirement;
     this.host = subject.host;
     this.conversation = conversation;
-    this.target = new RecordedTarget(subject.target, conversation);
+    const ram = wish.bigEndian ? new BigEndianRam(subject.target) : subject.target;
+    this.target = new RecordedTarget(ram, conversation);
     this.registers = new VirtioMmioRegisters(this.target);
     // The first page is left out: some devices take address 0 for "none".
     this.allocator = new GuestAllocator(this.target.ramBase + 4096, this.target.ramSizeBytes - 4096);

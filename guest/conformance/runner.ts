@@ -70,7 +70,7 @@ async function runCase(factory: SubjectFactory, conformanceCase: ConformanceCase
     const version = variant.legacy ? 1 : 2;
     if (subject.target.readRegister(VIRTIO_MMIO_VERSION) !== version)
       return end("skip", `no device of version ${version}`);
-    const device = new DeviceUnderTest(subject, variant, conformanceCase.requirement, conversation);
+    const device = new DeviceUnderTest(subject, variant, conformanceCase, conversation);
     await conformanceCase.run(device);
     return end("pass", device.remarks.length === 0 ? undefined : device.remarks.join("; "));
   } catch (error) {

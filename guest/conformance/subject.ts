@@ -14,6 +14,8 @@ export interface SubjectOptions {
   readonly readOnly: boolean;
   /** Request queues; the device is to offer MQ when there are several. */
   readonly queues: number;
+  /** The guest is big-endian: of account to a legacy device alone. */
+  readonly bigEndian: boolean;
   /** A zoned disk, host-managed. */
   readonly zoned?: ZonedDisk | undefined;
 }

@@ -9,6 +9,8 @@ import { queueResetCases } from "./chapters/queue-reset.ts";
 import { queueResetRegisterCases } from "./chapters/queue-reset-registers.ts";
 import { registerCases } from "./chapters/registers.ts";
 import { reservedFeatureCases } from "./chapters/reserved-features.ts";
+import { splitNotificationCases } from "./chapters/split-notifications.ts";
+import { splitRingCases } from "./chapters/split-ring.ts";
 import { statusCases } from "./chapters/status.ts";
 
 /** A group of cases, as reports show them. */
@@ -23,6 +25,8 @@ export const chapters: readonly Chapter[] = [
   { title: "2.2 Feature bits", cases: featureCases },
   { title: "2.5 Configuration space, 3.1 Initialisation", cases: configurationCases },
   { title: "2.6 Virtqueues", cases: queueResetCases },
+  { title: "2.7 Split virtqueues", cases: splitRingCases },
+  { title: "2.7.7 Used buffer notifications of split virtqueues", cases: splitNotificationCases },
   { title: "2.9 Notifications", cases: notificationCases },
   { title: "4.2.2 MMIO registers", cases: registerCases },
   { title: "4.2.2.1 QueueReset", cases: queueResetRegisterCases },

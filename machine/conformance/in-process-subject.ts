@@ -38,7 +38,7 @@ async function open(options: SubjectOptions): Promise<Subject | SubjectUnavailab
   const line = new InterruptLine();
   const rings = { ...EVERY_RING_FEATURE, packed: options.packed };
   const device = new VirtioBlk({ backend, serial: "conformance", clock: systemClock, offeredFeatures: rings });
-  const region = new VirtioMmio({ device, memory, line, legacy: options.legacy });
+  const region = new VirtioMmio({ device, memory, line, legacy: options.legacy, bigEndian: options.bigEndian });
   let release: (() => void) | undefined;
   return {
     target: new InProcessTarget({ memory, region, line }),
