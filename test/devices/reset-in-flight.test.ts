@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 import { FileDriver } from "../../src/block/drivers/file/file-driver.ts";
 import { type FileIo, nodeFileIo } from "../../src/block/drivers/file/file-io.ts";
 import { HeldDriver } from "./support/held-driver.ts";
-import { makeMachine, type TestMachine } from "./support/machine.ts";
+import { type MachineOptions, makeMachine, type TestMachine } from "./support/machine.ts";
 import { RawDisk, type Segment } from "./support/raw-disk.ts";
 import { expectRecovery } from "./support/recovery.ts";
 
@@ -15,7 +15,7 @@ function settle(): Promise<void> {
 }
 
 /** How a driver makes the device let go of a queue. */
-const STOPS: readonly (readonly [title: string, stop: (disk: RawDisk) => void])[] = [
+const STOPS: readonly (readonly [title: string, stop: (disk: RawDisk) => void, of?: MachineOptions])[] = [
   [
     "STAT-DEV-008 STAT-DEV-009 STAT-DEV-010 a reset",
     ({ registers }) => {
@@ -38,6 +38,22 @@ const STOPS: readonly (readonly [title: string, stop: (disk: RawDisk) => void])[
     },
   ],
   [
+    "STAT-DEV-009 STAT-DEV-010 MMIO-DEV-035 a reset of a legacy device",
+    ({ registers }) => {
+      registers.status = 0;
+      expect([registers.status, registers.read(0x040)]).toEqual([0, 0]);
+    },
+    { legacy: true },
+  ],
+  [
+    "MMIO-DEV-033 QueuePFN = 0",
+    ({ registers }) => {
+      registers.write(0x040, 0);
+      expect([registers.status, registers.read(0x040)]).toEqual([7, 0]);
+    },
+    { legacy: true },
+  ],
+  [
     "FAILED",
     ({ registers }) => {
       registers.status = 0x8f;
@@ -53,7 +69,7 @@ const STOPS: readonly (readonly [title: string, stop: (disk: RawDisk) => void])[
 ];
 
 /** Eight requests of all kinds, under way. */
-function eightInFlight(options: { writeCache?: boolean } = {}): {
+function eightInFlight(options: MachineOptions = {}): {
   machine: TestMachine;
   driver: HeldDriver;
   disk: RawDisk;
@@ -79,10 +95,10 @@ function eightInFlight(options: { writeCache?: boolean } = {}): {
 }
 
 describe("with 8 requests under way", () => {
-  for (const [title, stop] of STOPS) {
+  for (const [title, stop, options = {}] of STOPS) {
     for (const order of ["oldest first", "newest first"] as const) {
       it(`${title} ends all access to RAM and to the line at once (${order})`, async () => {
-        const { machine, driver, disk } = eightInFlight();
+        const { machine, driver, disk } = eightInFlight(options);
         let writes = 0;
         machine.memory.onDeviceWrite(() => writes++);
         stop(disk);
@@ -106,7 +122,7 @@ describe("with 8 requests under way", () => {
     }
 
     it(`${title} ends them also when they fail`, async () => {
-      const { machine, driver, disk } = eightInFlight({ writeCache: false });
+      const { machine, driver, disk } = eightInFlight({ ...options, writeCache: false });
       stop(disk);
       machine.registers.interruptAck = 3;
       const ram = new Uint8Array(machine.memory.bytes);
@@ -157,11 +173,11 @@ describe("with 8 requests under way", () => {
 });
 
 describe("requests that wait in a drained section", () => {
-  for (const [title, stop] of STOPS) {
+  for (const [title, stop, options = {}] of STOPS) {
     it(`are not carried out after ${title}`, async () => {
       const driver = new HeldDriver();
       driver.holding = false;
-      const machine = makeMachine({ driver });
+      const machine = makeMachine({ driver, ...options });
       const disk = RawDisk.start(machine, { queueSize: 32, features: [32, 40] });
       const drained = await machine.node.drain();
       disk.submit(disk.chain(disk.writeRequest(1, new Uint8Array(512).fill(0xa1))));

@@ -138,7 +138,7 @@ export class FuzzedGuest {
     if (dice < 83) return this.#changeRing();
     if (dice < 86) return this.#write(0x064, this.#pick([1, 2, 3, 0xffff_ffff]));
     if (dice < 88) return this.#write(0x070, this.#pick([0, 0, 1, 3, 0x0b, 0x0f, 0x4f, 0x8f, 0xffff_ffff]));
-    if (dice < 90) return this.#write(0x044, this.#random.below(2));
+    if (dice < 90) return this.#write(this.#pick([0x044, 0x0c0]), this.#random.below(2));
     return this.#letTimePass();
   }
 
@@ -170,6 +170,8 @@ export class FuzzedGuest {
     const random = this.#random;
     this.#write(0x070, 0);
     this.#write(0x070, 3);
+    this.#write(0x024, 1);
+    this.#write(0x020, this.#pick([0, 0x001, 0x101, 0x101]));
     this.#write(0x024, 0);
     this.#write(0x020, random.chance(0.9) ? this.#pick(FEATURE_SETS.slice(0, 7)) : this.#pick(FEATURE_SETS));
     this.#write(0x070, 0x0b);
