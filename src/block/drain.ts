@@ -19,6 +19,8 @@ export interface NodeParent {
   readonly driveId?: string | undefined;
   /** Of an interception: how messages name the filter that it stands for. */
   readonly filterName?: string;
+  /** Of an interception: the node that it copies to, which those that it covers so write to. */
+  readonly filterTarget?: BlockNode;
   /** Of an interception: what may not be done by way of those that it covers. */
   readonly opBlocker?: OpBlocker;
   /** Send no more requests, soon. May be called several times, each with an `endDrain` of its own. */

@@ -50,7 +50,14 @@ export class Interception {
     this.#blocker = { reason };
     this.#permissions = options.discardSource === true ? DISCARDING_PERMISSIONS : SOURCE_PERMISSIONS;
     const parentName = `node '${filterName}'`;
-    this.#ofSource = { parentName, role: "file", filterName, opBlocker: this.#blocker, ...NO_DRAINS };
+    this.#ofSource = {
+      parentName,
+      role: "file",
+      filterName,
+      filterTarget: target,
+      opBlocker: this.#blocker,
+      ...NO_DRAINS,
+    };
     this.#ofTarget = { parentName, role: "target", ...NO_DRAINS };
   }
 
@@ -64,7 +71,7 @@ export class Interception {
     });
   }
 
-  /** Those by which the target itself reads the source stay as they are. */
+  /** Those by which requests to the target come to the source stay as they are: a copy must not wait for itself. */
   coverSource(): void {
     const above = nodesBelow(this.target);
     const isExempt = ({ node }: NodeParent): boolean => node !== undefined && above.has(node);
@@ -99,11 +106,26 @@ export class Interception {
   }
 }
 
-/** A node and all that it stands on. */
+/** A node and all that requests to it lead to: what it stands on, and the targets of the interceptions that are on the way. */
 function nodesBelow(node: BlockNode, nodes: Set<BlockNode> = new Set()): Set<BlockNode> {
+  if (nodes.has(node)) return nodes;
   nodes.add(node);
-  for (const { node: child } of node.driver.children) nodesBelow(child, nodes);
+  for (const { node: child } of node.driver.children) {
+    for (const target of interceptionTargets(child, node)) nodesBelow(target, nodes);
+    nodesBelow(child, nodes);
+  }
   return nodes;
+}
+
+/** Where the interceptions copy to that stand between a node and the one above it. */
+function interceptionTargets(node: BlockNode, above: BlockNode): BlockNode[] {
+  const targets: BlockNode[] = [];
+  for (const parent of node.parents) {
+    if (parent.node !== above) continue;
+    for (let cover = node.parentEdge(parent).coveredBy; cover !== undefined; cover = cover.coveredBy)
+      if (cover.parent.filterTarget !== undefined) targets.push(cover.parent.filterTarget);
+  }
+  return targets;
 }
 
 function prefixed(prefix: string, action: () => void): void {

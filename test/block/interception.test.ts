@@ -206,4 +206,16 @@ describe("Interception", () => {
       "Permission conflict on node 'a-f': permissions 'write' are both required by node 'f0' (uses node 'a-f' as 'file' child) and unshared by node 'f1' (uses node 'a-f' as 'file' child).",
     );
   });
+
+  it("does not stand before what writes to its target lead to by way of another", () => {
+    const [x, y] = [raw("x", a), raw("y", b)];
+    begin(between(a, y, "f0"));
+    const back = between(b, x, "f1");
+    expect(() => begin(back)).toThrow(
+      /^Permission conflict on node 'b': permissions 'write' are both required by node 'y' \(uses node 'b' as 'file' child\) and unshared by node 'f1' \(uses node 'b' as 'file' child\)\.$/,
+    );
+    back.remove();
+    expect([a, b, x, y].map((node) => node.parentCount)).toEqual([2, 1, 0, 1]);
+    begin(between(b, memory("c"), "f2"));
+  });
 });
