@@ -5,6 +5,8 @@ import { configurationCases } from "./chapters/configuration.ts";
 import { featureCases } from "./chapters/features.ts";
 import { legacyRegisterCases } from "./chapters/legacy-registers.ts";
 import { notificationCases } from "./chapters/notifications.ts";
+import { packedNotificationCases } from "./chapters/packed-notifications.ts";
+import { packedRingCases } from "./chapters/packed-ring.ts";
 import { queueResetCases } from "./chapters/queue-reset.ts";
 import { queueResetRegisterCases } from "./chapters/queue-reset-registers.ts";
 import { registerCases } from "./chapters/registers.ts";
@@ -27,6 +29,8 @@ export const chapters: readonly Chapter[] = [
   { title: "2.6 Virtqueues", cases: queueResetCases },
   { title: "2.7 Split virtqueues", cases: splitRingCases },
   { title: "2.7.7 Used buffer notifications of split virtqueues", cases: splitNotificationCases },
+  { title: "2.8 Packed virtqueues", cases: packedRingCases },
+  { title: "2.8.10 Notifications of packed virtqueues", cases: packedNotificationCases },
   { title: "2.9 Notifications", cases: notificationCases },
   { title: "4.2.2 MMIO registers", cases: registerCases },
   { title: "4.2.2.1 QueueReset", cases: queueResetRegisterCases },
