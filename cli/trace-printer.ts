@@ -1,8 +1,11 @@
 // Prints trace points as they happen: a line each, for people or for programs.
 
-import { subscribeTrace, type TraceFields } from "../src/base/trace.ts";
+import { openSync, writeSync } from "node:fs";
+import type { TraceFormat, TraceSettings } from "../machine/trace-options.ts";
+import { BlockError, QmpError, strerror } from "../src/base/errors.ts";
+import { matchTraceNames, subscribeTrace, type TraceFields } from "../src/base/trace.ts";
 
-export type TraceFormat = "text" | "json";
+export type { TraceFormat } from "../machine/trace-options.ts";
 
 /** Prints every trace point that matches one of `patterns` to `output`, with milliseconds since now. The function returned ends it. */
 export function printTraces(
@@ -10,15 +13,44 @@ export function printTraces(
   format: TraceFormat,
   output: NodeJS.WritableStream,
 ): () => void {
+  const matchers = patterns.map(matchTraceNames);
+  return subscribeLines(
+    (name) => matchers.some((fits) => fits(name)),
+    format,
+    (line) => output.write(line),
+  );
+}
+
+/**
+ * Prints as `-trace` says, until the program ends: to a file each line at once, so that nothing is lost however that comes. A `QmpError` if
+ * there can be no such file.
+ */
+export function printTracesAsSet({ matches, format, file }: TraceSettings): void {
+  const output = file === undefined ? undefined : openTraceFile(file);
+  subscribeLines(matches, format, (line) => {
+    if (output === undefined) process.stderr.write(line);
+    else writeSync(output, line);
+  });
+}
+
+function openTraceFile(path: string): number {
+  try {
+    return openSync(path, "w");
+  } catch (error) {
+    throw new QmpError(`${path}: ${strerror(BlockError.from(error, path).errno)}`);
+  }
+}
+
+function subscribeLines(
+  matches: (name: string) => boolean,
+  format: TraceFormat,
+  write: (line: string) => void,
+): () => void {
   const startedMs = performance.now();
-  const print = (name: string, fields: TraceFields): void => {
+  return subscribeTrace(matches, (name, fields) => {
     const timeMs = Number((performance.now() - startedMs).toFixed(3));
-    output.write(`${format === "json" ? jsonLine(timeMs, name, fields) : textLine(timeMs, name, fields)}\n`);
-  };
-  const ends = patterns.map((pattern) => subscribeTrace(pattern, print));
-  return () => {
-    for (const end of ends) end();
-  };
+    write(`${format === "json" ? jsonLine(timeMs, name, fields) : textLine(timeMs, name, fields)}\n`);
+  });
 }
 
 function textLine(timeMs: number, name: string, fields: TraceFields): string {

@@ -45,13 +45,24 @@ export function tracePoint(name: string): TracePoint {
   return point;
 }
 
+/** The names of all trace points that have been declared, in their order. */
+export function tracePointNames(): string[] {
+  return [...points.keys()].sort();
+}
+
+/** Tells the names that a pattern fits: `*` stands for any characters, `?` for one. */
+export function matchTraceNames(pattern: string): (name: string) => boolean {
+  const expression = new RegExp(`^${escapeRegExp(pattern).replaceAll("\\*", ".*").replaceAll("\\?", ".")}$`);
+  return (name) => expression.test(name);
+}
+
 /**
- * Calls `listener` for every trace point whose name matches `pattern` (`*` stands for any characters), also for those
- * declared later. The function returned ends it.
+ * Calls `listener` for every trace point whose name fits `pattern`, a glob or a function, also for those declared later. The function
+ * returned ends it.
  */
-export function subscribeTrace(pattern: string, listener: TraceListener): () => void {
-  const expression = new RegExp(`^${pattern.split("*").map(escapeRegExp).join(".*")}$`);
-  const subscription = { matches: (name: string) => expression.test(name), listener };
+export function subscribeTrace(pattern: string | ((name: string) => boolean), listener: TraceListener): () => void {
+  const matches = typeof pattern === "string" ? matchTraceNames(pattern) : pattern;
+  const subscription = { matches, listener };
   subscriptions.add(subscription);
   for (const point of points.values()) point.refresh();
   return () => {

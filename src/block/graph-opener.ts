@@ -2,6 +2,7 @@
 
 import type { Clock } from "../base/clock.ts";
 import { QmpError } from "../base/errors.ts";
+import { tracePoint } from "../base/trace.ts";
 import type { NodeParent } from "./drain.ts";
 import type { ChildRole } from "./driver.ts";
 import type { FoundNode } from "./graph.ts";
@@ -17,6 +18,8 @@ import { checkSettings, inheritedBy, NOTHING_INHERITED, settingsOf } from "./gra
 import { BlockNode } from "./node.ts";
 import type { NodeList } from "./node-list.ts";
 import type { NodeSettings } from "./node-settings.ts";
+
+const nodeOpened = tracePoint("bdrv_open_common");
 
 /** What it needs of the graph. */
 interface Graph {
@@ -100,6 +103,7 @@ export class GraphOpener {
       await this.#openChildren(others, options, settings, children, name);
       const node = await this.#makeNode(name, options, settings, children.nodes);
       nodes.add({ node, options, ownedByMonitor, order });
+      if (nodeOpened.enabled) nodeOpened.emit({ bs: name, format_name: options.driver });
       children.letGo();
       return node;
     } catch (error) {

@@ -3,6 +3,7 @@
 import { AssertionError, assert } from "../base/assert.ts";
 import { BlockError } from "../base/errors.ts";
 import type { IoVector } from "../base/io-vector.ts";
+import { tracePoint } from "../base/trace.ts";
 import { isZero } from "../base/zero.ts";
 import { DirtyBitmapList } from "../bitmap/dirty-bitmap-list.ts";
 import {
@@ -16,6 +17,10 @@ import { GraphNode } from "./graph-node.ts";
 import { DEFAULT_NODE_SETTINGS, type NodeSettings } from "./node-settings.ts";
 import { type TrackedRequest, TrackedRequests } from "./tracked-request.ts";
 import { type ThresholdListener, WriteThreshold } from "./write-threshold.ts";
+
+const tracePread = tracePoint("bdrv_co_preadv_part");
+const tracePwrite = tracePoint("bdrv_co_pwritev_part");
+const tracePwriteZeroes = tracePoint("bdrv_co_pwrite_zeroes");
 
 export interface ReadOptions {
   /**
@@ -140,6 +145,7 @@ export class BlockNode extends GraphNode {
     const length = vector.byteLength;
     this.#checkRange(offsetBytes, length);
     if (length === 0) return;
+    if (tracePread.enabled) tracePread.emit({ bs: this.name, offset: offsetBytes, bytes: length });
     const request = this.#requests.begin("read", offsetBytes, length, false);
     if (options.fromNotifier !== true && this.#requests.mustWait(request)) return this.#readLater(request, vector);
     let pending: void | Promise<void>;
@@ -157,6 +163,7 @@ export class BlockNode extends GraphNode {
     const length = vector.byteLength;
     this.#checkChange(offsetBytes, length);
     if (length === 0) return;
+    if (tracePwrite.enabled) tracePwrite.emit({ bs: this.name, offset: offsetBytes, bytes: length });
     const request = this.#requests.begin("write", offsetBytes, length, options.serialising === true);
     request.vector = vector;
     return this.#change(request);
@@ -170,6 +177,7 @@ export class BlockNode extends GraphNode {
   ): void | Promise<void> {
     this.#checkChange(offsetBytes, lengthBytes);
     if (lengthBytes === 0) return;
+    if (tracePwriteZeroes.enabled) tracePwriteZeroes.emit({ bs: this.name, offset: offsetBytes, bytes: lengthBytes });
     const request = this.#requests.begin("write-zeroes", offsetBytes, lengthBytes, options.serialising === true);
     request.mayUnmap = options.mayUnmap === true;
     request.noFallback = options.noFallback === true;
