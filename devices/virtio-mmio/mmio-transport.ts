@@ -1,5 +1,4 @@
-// The state of a virtio-mmio device that no register layout changes: status, interrupts, and which queues are in use. VIRTIO 1.4
-// §2.1, §2.4, §4.2.3.
+// The state of a virtio-mmio device that its two register banks share: VIRTIO 1.4 §2.1, §2.4, §4.2.3.
 
 import { assert } from "../../src/base/assert.ts";
 import { tracePoint } from "../../src/base/trace.ts";

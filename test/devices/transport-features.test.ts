@@ -1,5 +1,4 @@
-// What a transport does for its queues whatever the device: queue reset, notification data, many queues, and the features for
-// these. VIRTIO 1.4 §2.2, §2.6.1, §2.9, §4.2.2, §6.
+// Queue reset, notification data, many queues, and which features there are: VIRTIO 1.4 §2.6.1, §2.9, §4.2.2, §6.
 import { describe, expect, it } from "vitest";
 import { VirtioMmio } from "../../devices/index.ts";
 import { ringFeatureSet } from "../../devices/virtio-features.ts";
