@@ -1,5 +1,6 @@
 // `vblk machine`, also installed as `virtio-blk-system`: a machine with QEMU's command line and monitor.
 
+import { boardOf } from "../machine/boards.ts";
 import { CommandLineError, parseCommandLine } from "../machine/command-line.ts";
 import { MonitoredMachine } from "../machine/monitored-machine.ts";
 import { parseTraceOptions, type TraceSettings } from "../machine/trace-options.ts";
@@ -20,8 +21,14 @@ A machine without a CPU, with QEMU's command line and its monitor: block nodes, 
   -qmp CHARDEV                 a monitor: unix:PATH[,server=on,wait=off], tcp:HOST:PORT[,server=on,wait=off] or stdio
   -trace [enable=]PATTERN[,events=FILE][,file=FILE][,x-format=text|json]
                                print matching trace points (default: to the standard error); 'help' lists all
-  -qtest null                  taken, and means nothing
-  -accel, -display, -nodefaults, … and others that set up what is not here are taken and mean nothing
+  -qtest CHARDEV               a qtest server: register-level clients, as for -qmp
+  -qtest-log FILE              what they say goes there (default: the standard error), or nowhere with 'none'
+  -accel qtest                 throttled requests wait for qtest's clock_step
+  -global virtio-mmio.force-legacy=false
+                               devices have the modern registers (default: the legacy ones, as QEMU)
+  -display, -nodefaults, … and others that set up what is not here are taken and mean nothing
+
+Called as qemu-system-arm, qemu-system-aarch64 or qemu-system-riscv64 (a link will do), the board is that program's 'virt'.
 
 Examples:
   $ vblk machine -M none -qmp stdio
@@ -38,7 +45,8 @@ export async function runMachine(args: readonly string[], program: string, versi
     for (const name of tracePointNames()) process.stdout.write(`${name}\n`);
     return 0;
   }
-  const commandLine = parseCommandLine(args);
+  const commandLine = parseCommandLine(args, boardOf(program));
+  for (const warning of commandLine.warnings) process.stderr.write(`${program}: ${warning}\n`);
   if (commandLine.show === "help") process.stdout.write(MACHINE_HELP);
   else if (commandLine.show === "version") process.stdout.write(`virtio-blk version ${version}\n`);
   if (commandLine.show !== undefined) return 0;
