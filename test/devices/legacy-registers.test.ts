@@ -1,8 +1,9 @@
 // The legacy register bank row by row: VIRTIO 1.4 §4.2.4, docs/reference/virtio-registers.md §1.
 import { describe, expect, it } from "vitest";
 import { RawSplitQueue } from "../../guest/index.ts";
-import { type MachineOptions, makeMachine, RAM_BASE, type TestMachine } from "./support/machine.ts";
-import { acceptFeatures, legacyLayout, placeLegacyQueue, RawDisk } from "./support/raw-disk.ts";
+import { legacy, placed, publishRead } from "./support/legacy-machine.ts";
+import { RAM_BASE, type TestMachine } from "./support/machine.ts";
+import { legacyLayout, placeLegacyQueue, RawDisk } from "./support/raw-disk.ts";
 import { expectRecovery } from "./support/recovery.ts";
 
 const READ_ONLY = [
@@ -35,34 +36,8 @@ const READ_WRITE = [
 const LISTED = new Set<number>([...READ_ONLY, ...WRITE_ONLY, ...READ_WRITE].map(({ offset }) => offset));
 const UNLISTED = Array.from({ length: 0x40 }, (_, i) => 4 * i).filter((offset) => !LISTED.has(offset));
 
-function legacy(options: MachineOptions = {}): TestMachine {
-  return makeMachine({ ...options, legacy: true });
-}
-
 function snapshot({ registers }: TestMachine): number[] {
   return Array.from({ length: 0x80 }, (_, i) => registers.read(4 * i));
-}
-
-/** A read of sector 1, at descriptors 0 to 2 of the queue, published but not notified of. */
-function publishRead(machine: TestMachine, queue: RawSplitQueue): { status: number; data: number } {
-  const { allocator } = machine.guest;
-  const [header, data, status] = [allocator.allocate(16), allocator.allocate(512), allocator.allocate(1)];
-  machine.target.fillRam(header, 0, 16);
-  machine.target.writeRam64(header + 8, 1n);
-  machine.target.fillRam(status, 0xee, 1);
-  queue.writeDescriptor(0, { address: header, lengthBytes: 16, flags: 1, next: 1 });
-  queue.writeDescriptor(1, { address: data, lengthBytes: 512, flags: 3, next: 2 });
-  queue.writeDescriptor(2, { address: status, lengthBytes: 1, flags: 2 });
-  queue.publish(0);
-  return { status, data };
-}
-
-/** A queue of `size` that has its place, with the device wherever it is. */
-function placed(machine: TestMachine, size = 8, alignBytes = 4096): RawSplitQueue {
-  machine.registers.write(0x028, 4096);
-  const layout = legacyLayout(machine, size, alignBytes);
-  expect(placeLegacyQueue(machine.registers, 0, layout, 4096, alignBytes)).toBe(layout.descriptorTable / 4096);
-  return new RawSplitQueue(machine.target, layout);
 }
 
 describe("the legacy register bank", () => {
@@ -298,163 +273,5 @@ describe("a legacy queue", () => {
     publishRead(machine, queue);
     registers.queueNotify = 0;
     expect(queue.usedIdx).toBe(1);
-  });
-});
-
-describe("a legacy driver", () => {
-  it("INIT-DEV-002 may use the device before DRIVER_OK, whatever else of Status it has set", () => {
-    for (const status of [0, 1, 3]) {
-      const machine = legacy();
-      const { registers, line } = machine;
-      if (status !== 0) registers.status = status;
-      const queue = placed(machine);
-      for (let i = 1; i <= 3; i++) {
-        publishRead(machine, queue);
-        registers.queueNotify = 0;
-        expect([queue.usedIdx, registers.interruptStatus, line.raised]).toEqual([i, 1, true]);
-        registers.interruptAck = 1;
-      }
-      registers.status = 7;
-      expect(registers.status).toBe(7);
-      publishRead(machine, queue);
-      registers.queueNotify = 0;
-      expect(queue.usedIdx).toBe(4);
-      expectRecovery(machine);
-    }
-  });
-
-  it("is served what it published before DRIVER_OK when that is set, without a notification", () => {
-    const machine = legacy();
-    machine.registers.status = 3;
-    const queue = placed(machine);
-    publishRead(machine, queue);
-    expect(queue.usedIdx).toBe(0);
-    machine.registers.status = 7;
-    expect(queue.usedIdx).toBe(1);
-  });
-
-  it("may change its mind about features until the first use", () => {
-    const machine = legacy();
-    const { registers } = machine;
-    registers.status = 3;
-    acceptFeatures(registers, [29]);
-    const queue = placed(machine);
-    acceptFeatures(registers, []);
-    queue.availFlags = 1;
-    publishRead(machine, queue);
-    registers.queueNotify = 0;
-    expect([queue.usedIdx, registers.interruptStatus], "NO_INTERRUPT counts without EVENT_IDX").toEqual([1, 0]);
-    acceptFeatures(registers, [29]); // too late
-    publishRead(machine, queue);
-    registers.queueNotify = 0;
-    expect([queue.usedIdx, registers.interruptStatus]).toEqual([2, 0]);
-    registers.status = 7;
-    acceptFeatures(registers, [29]);
-    publishRead(machine, queue);
-    registers.queueNotify = 0;
-    expect([queue.usedIdx, registers.interruptStatus]).toEqual([3, 0]);
-  });
-
-  it("has EVENT_IDX where it accepted that, and what was not offered counts for nothing", () => {
-    const machine = legacy();
-    const { registers } = machine;
-    const disk = RawDisk.start(machine, { features: Array.from({ length: 64 }, (_, bit) => bit) });
-    expect(registers.status).toBe(7);
-    disk.queue.availFlags = 1;
-    disk.queue.usedEvent = 0;
-    expect(disk.read(1).status).toBe(0);
-    expect(registers.interruptStatus).toBe(1);
-  });
-
-  it("sees FEATURES_OK as it wrote it, and DRIVER_OK without", () => {
-    const { registers } = legacy();
-    registers.status = 3;
-    acceptFeatures(registers, [3, 40]);
-    registers.status = 0x0b;
-    expect(registers.status).toBe(0x0b);
-    registers.status = 0x0f;
-    expect(registers.status).toBe(0x0f);
-    registers.status = 0;
-    registers.status = 7;
-    expect(registers.status).toBe(7);
-  });
-
-  it("INIT-DEV-001 BLK-DEV-033 BLK-DEV-034 writes the configuration before it has seen features, and keeps what it wrote", () => {
-    const machine = legacy();
-    const { registers, backend } = machine;
-    registers.status = 1;
-    registers.writeConfig(0x20, 0, 1);
-    expect([registers.readConfig(0x20, 1), backend.writeCache]).toEqual([0, false]);
-    registers.status = 3;
-    acceptFeatures(registers, [9, 11]);
-    expect(registers.readConfig(0x20, 1)).toBe(0);
-    registers.status = 7;
-    expect([registers.readConfig(0x20, 1), backend.writeCache]).toEqual([0, false]);
-    registers.writeConfig(0x20, 1, 1);
-    expect([registers.readConfig(0x20, 1), backend.writeCache]).toEqual([1, true]);
-  });
-
-  it("RSVD-DEV-010 that accepted NOTIFY_ON_EMPTY hears of the last buffer though it asked for silence", () => {
-    for (const accepts of [true, false]) {
-      const machine = legacy();
-      const disk = RawDisk.start(machine, { features: accepts ? [24] : [] });
-      disk.queue.availFlags = 1;
-      disk.submit(disk.chain(disk.readRequest(0, 512)));
-      expect([disk.queue.usedIdx, machine.registers.interruptStatus]).toEqual([1, accepts ? 1 : 0]);
-    }
-  });
-
-  it("writes GuestPageSize once: it outlives a reset, not power", () => {
-    const machine = legacy();
-    const { registers } = machine;
-    registers.write(0x028, 4096);
-    registers.status = 0;
-    const layout = legacyLayout(machine, 8, 4096);
-    expect(placeLegacyQueue(registers, 0, layout, 4096, 4096)).not.toBe(0);
-    machine.bank.reset();
-    expect([registers.status, registers.read(0x040)]).toEqual([0, 0]);
-    expect(placeLegacyQueue(registers, 0, layout, 4096, 4096)).toBe(0);
-    expectRecovery(machine);
-  });
-
-  it("finds a device that has fallen silent after it broke the ring, and sound after a reset", () => {
-    const machine = legacy();
-    const disk = RawDisk.start(machine, { features: [9, 11] });
-    const { registers, line } = machine;
-    disk.submit(0xffff);
-    expect([registers.status, registers.interruptStatus, line.raised]).toEqual([7, 0, false]);
-    disk.submit(disk.chain(disk.readRequest(0, 512)));
-    registers.writeConfig(0x20, 0, 1);
-    registers.write(0x040, 0);
-    const layout = legacyLayout(machine, 8, 4096);
-    expect(placeLegacyQueue(registers, 0, layout, 4096, 4096)).toBe(0);
-    expect(disk.queue.usedIdx).toBe(0);
-    expect(registers.readConfig(0x20, 1)).toBe(1);
-    expectRecovery(machine);
-  });
-
-  it("finds a device that does nothing after FAILED, until the reset", () => {
-    const machine = legacy();
-    const { registers } = machine;
-    const queue = placed(machine);
-    registers.status = 0x80;
-    publishRead(machine, queue);
-    registers.queueNotify = 0;
-    registers.status = 0x87;
-    registers.queueNotify = 0;
-    expect([queue.usedIdx, registers.status]).toEqual([0, 0x87]);
-    expectRecovery(machine);
-  });
-
-  it("MMIO-DEV-004 INIT-DEV-003 hears of a new capacity once DRIVER_OK is set", async () => {
-    const machine = legacy();
-    const { registers, node, line } = machine;
-    registers.status = 3;
-    await node.resize(512 * 64);
-    expect([registers.interruptStatus, registers.readConfig(0, 4)]).toEqual([0, 64]);
-    RawDisk.start(machine);
-    await node.resize(512 * 65);
-    expect([registers.interruptStatus, line.raised, registers.readConfig(0, 4)]).toEqual([2, true, 65]);
-    expect(registers.configGeneration).toBe(0); // there is no such register
   });
 });
