@@ -32,6 +32,8 @@ export interface Board {
   readonly numaMemory: boolean;
   readonly ramBase: number;
   readonly slots: SlotLayout;
+  /** It is the machine `none`: RAM, and no place for devices. */
+  readonly bare?: boolean;
   readonly interrupts: InterruptController;
   /** Slot i is `/machine/unattached/device[firstSlotUnattached + i]`. */
   readonly firstSlotUnattached: number;
@@ -77,6 +79,11 @@ export const scriptBoard: Board = {
   ...virtBoards.aarch64,
   slots: { ...virtBoards.aarch64.slots, order: "from-first", showEmpty: false },
 };
+
+/** What `-M none` is where `-M virt` is `board`. */
+export function bareBoard(board: Board): Board {
+  return { ...board, bare: true, slots: { ...board.slots, count: 0 } };
+}
 
 /** The board that a program of that name has, as `qemu-system-riscv64` does; aarch64's where the name says nothing. */
 export function boardOf(program: string): Board {

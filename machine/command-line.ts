@@ -2,7 +2,7 @@
 
 import { QmpError } from "../src/base/errors.ts";
 import { type MachineOption, parseAccelerator, parseMachineOption } from "./board-options.ts";
-import { type Board, virtBoards } from "./boards.ts";
+import { type Board, bareBoard, virtBoards } from "./boards.ts";
 import {
   blockDeviceDefaults,
   forcesLegacy,
@@ -123,7 +123,7 @@ export function parseCommandLine(args: readonly string[], board: Board = virtBoa
   const globals = all("global").map((option) => blamed(option, () => parseGlobal(option.value)));
   return {
     machine,
-    board,
+    board: machine === "none" ? bareBoard(board) : board,
     legacy: blamed(undefined, () => forcesLegacy(globals)),
     virtualTime: (accelerators[0] ?? accelerator) === "qtest",
     ramBytes: parseRam(all("m")),

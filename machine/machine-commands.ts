@@ -3,6 +3,7 @@
 import { type Command, defineCommand } from "../src/qmp/command.ts";
 import type { HumanMonitor } from "../src/qmp/hmp/human-monitor.ts";
 import { bool, enumeration, int, object, optional, str } from "../src/qmp/schema/types.ts";
+import { qomCommands } from "./qom-commands.ts";
 import type { SystemMachine } from "./system-machine.ts";
 
 const statusInfo = object({
@@ -35,5 +36,6 @@ export function machineCommands(machine: SystemMachine, humanMonitor: HumanMonit
       returns: statusInfo,
       run: () => ({ running: machine.runState.running, status: machine.runState.state }),
     }),
+    ...qomCommands(machine),
   ];
 }

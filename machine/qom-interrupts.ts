@@ -16,7 +16,7 @@ export class QomInterrupts implements InterruptTopology {
   }
 
   resolve(name: string): string | undefined {
-    const found = resolveQomPath(qomTree(this.#machine, this.#machine.board.machineType), name);
+    const found = resolveQomPath(qomTree(this.#machine), name);
     return found === "ambiguous" ? undefined : found?.path;
   }
 

@@ -21,11 +21,12 @@ export interface QomObject {
 }
 
 /** The objects of `machine` as they are now. Only what is there is listed: no CPU, no UART. */
-export function qomTree(machine: SystemMachine, machineType: string): QomObject {
+export function qomTree(machine: SystemMachine): QomObject {
+  const { bare = false, machineType } = machine.board;
   return object("", "container", [], {
     machine: (path) =>
-      object(path, `${machineType}-machine`, [], {
-        unattached: (at) => object(at, "container", [], machineType === "none" ? {} : unattached(machine)),
+      object(path, `${bare ? "none" : machineType}-machine`, [], {
+        unattached: (at) => object(at, "container", [], bare ? {} : unattached(machine)),
         peripheral: (at) => object(at, "container", [], peripherals(machine)),
         "peripheral-anon": (at) => object(at, "container", [], anonymous(machine)),
       }),

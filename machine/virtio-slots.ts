@@ -66,7 +66,9 @@ export class VirtioSlots {
 
   /** The device of that id or path. */
   find(name: string): SlotDevice | undefined {
-    return this.devices.find(({ id, path }) => id === name || path === name);
+    return this.devices.find(
+      ({ id, path }) => path === name || (id !== undefined && (id === name || `/machine/peripheral/${id}` === name)),
+    );
   }
 
   /** Puts a device on its drive or node into the next slot. Throws a `QmpError`, and has then done nothing. */
@@ -75,7 +77,7 @@ export class VirtioSlots {
     if (id !== undefined && this.devices.some((device) => device.id === id)) {
       throw new QmpError(`Duplicate ID '${id}' for device`);
     }
-    const slot = options.bus === undefined ? this.#nextSlot() : this.#slotOf(options.bus);
+    const slot = this.freeSlot(options.bus);
     const backend = await this.#claimBackend(options);
     if (options.rerror !== undefined) backend.errors.rerror = options.rerror;
     if (options.werror !== undefined) backend.errors.werror = options.werror;
@@ -103,6 +105,11 @@ export class VirtioSlots {
     this.devices.push(made);
     await lookAtPartitionTable(backend);
     return made;
+  }
+
+  /** The slot of that bus, or the first in the board's order. A `QmpError` if there is none, or it is taken. */
+  freeSlot(bus: string | undefined): number {
+    return bus === undefined ? this.#nextSlot() : this.#slotOf(bus);
   }
 
   /** All devices as after power on. */
