@@ -86,7 +86,7 @@ export class MonitoredMachine {
       await blame(option, () => graph.add(toBlockdevOptions(visitOption(blockdevOptions, option.value, "driver"))));
     }
     for (const [index, option] of drives.entries()) {
-      await blame(option, () => addSystemDrive(graph, option.value, index));
+      await blame(option, () => addSystemDrive(graph, this.machine.throttleGroups, option.value, index));
     }
     for (const option of devices) {
       await blame(option, async () => {

@@ -3,12 +3,16 @@
 import { QmpError } from "../src/base/errors.ts";
 import type { BlockBackend } from "../src/block/backend.ts";
 import type { ErrorPolicy } from "../src/block/error-policy.ts";
+import type { ThrottleGroups } from "../src/block/filters/throttle-group.ts";
 import type { BlockGraph } from "../src/block/graph.ts";
+import { setLimits } from "../src/qmp/commands/block-io-throttle.ts";
 import { driveNodeOptions, NODE_KEYS, NULL_DRIVER } from "./drive-node-options.ts";
+import { parseDriveThrottling, THROTTLING_KEYS } from "./drive-throttling.ts";
 import { type Options, parseOptionString } from "./option-string.ts";
 
 const KEYS = [
   ...NODE_KEYS,
+  ...THROTTLING_KEYS,
   "file",
   "if",
   "format",
@@ -26,7 +30,12 @@ const WITHOUT_CACHE = ["writethrough", "directsync"];
 const IDENTIFIER = /^[A-Za-z][A-Za-z0-9\-._]*$/;
 
 /** Opens a drive. Throws a `QmpError` or `BlockError` with QEMU's text where QEMU has the case; nothing is open then. */
-export async function addSystemDrive(graph: BlockGraph, text: string, index: number): Promise<BlockBackend> {
+export async function addSystemDrive(
+  graph: BlockGraph,
+  groups: ThrottleGroups,
+  text: string,
+  index: number,
+): Promise<BlockBackend> {
   const options = parseOptionString(text);
   for (const key of options.keys()) {
     if (!KEYS.includes(key)) throw new QmpError(`Block format 'raw' does not support the option '${key}'`);
@@ -43,6 +52,7 @@ export async function addSystemDrive(graph: BlockGraph, text: string, index: num
   const readOnly = readSwitch(options);
   const werror = policy(options, "werror", "write") ?? "auto";
   const rerror = policy(options, "rerror", "read") ?? "auto";
+  const throttling = parseDriveThrottling(options);
   const format = options.get("format") ?? options.get("driver") ?? "raw";
   if (format !== "raw" && format !== NULL_DRIVER) throw new QmpError(`Unknown driver '${format}'`);
   const isEmpty = format === "raw" && !options.has("file") && !options.has("file.driver");
@@ -57,6 +67,7 @@ export async function addSystemDrive(graph: BlockGraph, text: string, index: num
   }
   backend.errors.werror = werror;
   backend.errors.rerror = rerror;
+  if (node !== undefined) setLimits(groups, backend, { ...throttling, defaultGroup: id });
   return backend;
 }
 

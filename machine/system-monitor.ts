@@ -4,6 +4,7 @@ import { readFile, stat } from "node:fs/promises";
 import { type Clock, systemClock } from "../src/base/clock.ts";
 import { BlockError } from "../src/base/errors.ts";
 import { bitmapCommands } from "../src/qmp/commands/bitmap.ts";
+import { blockIoThrottleCommands } from "../src/qmp/commands/block-io-throttle.ts";
 import { blockdevCommands } from "../src/qmp/commands/blockdev.ts";
 import { generalCommands } from "../src/qmp/commands/general.ts";
 import { jobCommands } from "../src/qmp/commands/job.ts";
@@ -59,7 +60,7 @@ export class SystemMonitor {
       await this.machine.shutDown("host-qmp-quit");
       quitGiven();
     };
-    const { graph, jobs, throttleGroups } = this.machine;
+    const { graph, jobs, slots, throttleGroups } = this.machine;
     this.server.commands.add(
       ...generalCommands(this.server, { name: undefined, quit }),
       ...machineCommands(this.machine, this.#humanMonitor(output, quit)),
@@ -68,6 +69,7 @@ export class SystemMonitor {
       ...jobCommands(jobs),
       ...blockdevCommands({ graph, jobs }),
       ...objectCommands(throttleGroups),
+      ...blockIoThrottleCommands({ graph, throttleGroups, deviceBackend: (idOrPath) => slots.find(idOrPath)?.backend }),
       ...queryBlockCommands({ graph, allocatedBytes }),
       ...queryBlockstatsCommands(graph),
     );

@@ -4,7 +4,9 @@ import { assert } from "../base/assert.ts";
 import { BlockError } from "../base/errors.ts";
 import type { IoVector } from "../base/io-vector.ts";
 import { IoAccounting } from "./accounting.ts";
+import { BackendThrottle } from "./backend-throttle.ts";
 import type { NodeParent } from "./drain.ts";
+import type { Direction, ThrottleGroup } from "./filters/throttle-group.ts";
 import { IoErrors } from "./io-errors.ts";
 import type { BlockNode, WriteZeroesRequestOptions } from "./node.ts";
 import {
@@ -59,6 +61,9 @@ export class BlockBackend {
   readonly #asParent: NodeParent;
   readonly #resizeListeners: ((lengthBytes: number) => void)[] = [];
   #drains = 0;
+  #throttle: BackendThrottle | undefined;
+  /** Requests must not simply go on: it is drained, or throttled. */
+  #gated = false;
   #inFlight = 0;
   /** Requests that wait for a drained section to end. */
   #held = 0;
@@ -133,7 +138,7 @@ export class BlockBackend {
   setNode(node: BlockNode): void {
     assert(this.#inFlight === 0, `backend '${this.name}': moved with requests in flight`);
     const old = this.#node;
-    this.#drains++;
+    this.#beginDrain();
     try {
       old?.detachParent(this.#asParent);
       this.#node = undefined;
@@ -163,20 +168,39 @@ export class BlockBackend {
     this.#resizeListeners.push(listener);
   }
 
+  /** The throttle group that it belongs to. */
+  get throttleGroup(): ThrottleGroup | undefined {
+    return this.#throttle?.group;
+  }
+
+  /** Makes reads and writes go by the limits of a group, or of none. What waits for those of another group goes on at once. */
+  setThrottleGroup(group: ThrottleGroup | undefined): void {
+    if (group === this.throttleGroup) return;
+    this.#throttle?.end();
+    this.#throttle = group && new BackendThrottle(group, this.#drains);
+    this.#updateGate();
+  }
+
   read(offsetBytes: number, vector: IoVector): void | Promise<void> {
+    if (!this.#gated) return this.#read(offsetBytes, vector);
     if (this.#drains > 0) return this.#afterDrain(() => this.read(offsetBytes, vector));
-    const pending = this.#open().read(offsetBytes, vector);
-    if (pending !== undefined) return this.#count(pending);
+    return this.#throttled("read", vector.byteLength, () => this.#read(offsetBytes, vector));
   }
 
   write(offsetBytes: number, vector: IoVector): void | Promise<void> {
+    if (!this.#gated) return this.#committed(this.#writable().write(offsetBytes, vector));
     if (this.#drains > 0) return this.#afterDrain(() => this.write(offsetBytes, vector));
-    return this.#committed(this.#writable().write(offsetBytes, vector));
+    return this.#throttled("write", vector.byteLength, () => {
+      if (vector.abandoned) throw new BlockError("ECANCELED");
+      return this.#committed(this.#writable().write(offsetBytes, vector));
+    });
   }
 
   writeZeroes(offsetBytes: number, lengthBytes: number, options?: WriteZeroesRequestOptions): void | Promise<void> {
     if (this.#drains > 0) return this.#afterDrain(() => this.writeZeroes(offsetBytes, lengthBytes, options));
-    return this.#committed(this.#writable().writeZeroes(offsetBytes, lengthBytes, options));
+    const request = (): void | Promise<void> =>
+      this.#committed(this.#writable().writeZeroes(offsetBytes, lengthBytes, options));
+    return this.#gated ? this.#throttled("write", lengthBytes, request) : request();
   }
 
   discard(offsetBytes: number, lengthBytes: number): void | Promise<void> {
@@ -193,6 +217,8 @@ export class BlockBackend {
   /** Undefined when nothing is in flight; else resolves once nothing was, though new requests may have begun by then. */
   untilIdle(): Promise<void> | undefined {
     if (this.#inFlight === 0) return undefined;
+    // Somebody waits for it now: as in a drained section, it waits for no limits any more.
+    this.#throttle?.release();
     return new Promise((resolve) => this.#idleWaiters.push(resolve));
   }
 
@@ -201,7 +227,22 @@ export class BlockBackend {
     assert(this.#inFlight === 0 && this.#held === 0, "backend: closed with requests in flight");
     assert(!this.#closed, "backend: closed twice");
     this.#closed = true;
+    this.setThrottleGroup(undefined);
     this.#node?.detachParent(this.#asParent);
+  }
+
+  #read(offsetBytes: number, vector: IoVector): void | Promise<void> {
+    const pending = this.#open().read(offsetBytes, vector);
+    if (pending !== undefined) return this.#count(pending);
+  }
+
+  #throttled(direction: Direction, bytes: number, request: () => void | Promise<void>): void | Promise<void> {
+    const waiting = this.#throttle!.pass(direction, bytes);
+    return waiting === undefined ? request() : this.#count(waiting.then(request));
+  }
+
+  #updateGate(): void {
+    this.#gated = this.#drains > 0 || this.#throttle !== undefined;
   }
 
   #open(): BlockNode {
@@ -228,9 +269,7 @@ export class BlockBackend {
       },
       isBackend: true,
       driveId: this.name === "" ? undefined : this.name,
-      beginDrain: () => {
-        this.#drains++;
-      },
+      beginDrain: () => this.#beginDrain(),
       untilQuiet: () => this.untilIdle(),
       endDrain: () => this.#endDrain(),
       resized: (lengthBytes) => this.#resized(lengthBytes),
@@ -271,9 +310,18 @@ export class BlockBackend {
     return request();
   }
 
+  /** What waits for limits goes on, for somebody waits for it now. */
+  #beginDrain(): void {
+    this.#drains++;
+    this.#gated = true;
+    this.#throttle?.beginDrain();
+  }
+
   #endDrain(): void {
     this.#drains--;
+    this.#throttle?.endDrain();
     if (this.#drains > 0) return;
+    this.#updateGate();
     const released = this.#release;
     this.#release = [];
     for (const release of released) release();

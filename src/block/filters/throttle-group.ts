@@ -4,6 +4,7 @@ import type { Clock } from "../../base/clock.ts";
 import { QmpError } from "../../base/errors.ts";
 import { LeakyBucket } from "./leaky-bucket.ts";
 import {
+  checkBurstLengths,
   checkThrottleLimits,
   THROTTLED,
   type ThrottledQuantity,
@@ -37,15 +38,18 @@ export class ThrottleGroup {
   readonly name: string;
   readonly members: Set<ThrottleMember> = new Set<ThrottleMember>();
   readonly #clock: Clock;
+  readonly #onEmpty: (() => void) | undefined;
   #limits: WholeThrottleLimits;
   #buckets: ReadonlyMap<ThrottledQuantity, LeakyBucket>;
   #leakedAtMs: number;
   readonly #turn: Record<Direction, ThrottleMember | undefined> = { read: undefined, write: undefined };
   readonly #cancelTimer: Record<Direction, (() => void) | undefined> = { read: undefined, write: undefined };
 
-  constructor(name: string, limits: ThrottleLimits, clock: Clock) {
+  /** `onEmpty` is called when the last member has left. */
+  constructor(name: string, limits: ThrottleLimits, clock: Clock, onEmpty?: () => void) {
     this.name = name;
     this.#clock = clock;
+    this.#onEmpty = onEmpty;
     this.#limits = checkThrottleLimits(limits);
     this.#buckets = bucketsOf(this.#limits);
     this.#leakedAtMs = clock.nowMs();
@@ -86,6 +90,7 @@ export class ThrottleGroup {
     this.members.delete(member);
     for (const direction of ["read", "write"] as const)
       if (this.#turn[direction] === member) this.#turn[direction] = undefined;
+    if (this.members.size === 0) this.#onEmpty?.();
   }
 
   #waitInLine(member: ThrottleMember, direction: Direction, bytes: number): Promise<void> {
@@ -172,9 +177,13 @@ function bucketsOf(limits: WholeThrottleLimits): ReadonlyMap<ThrottledQuantity, 
   return buckets;
 }
 
-/** All groups of a machine, by the ids of the objects that QMP makes of them (object-add, object-del). */
+/**
+ * All groups of a machine: those that QMP makes as objects (object-add, object-del), by their ids, and those that exist because a
+ * drive belongs to them, until the last member has left.
+ */
 export class ThrottleGroups {
   readonly #groups = new Map<string, ThrottleGroup>();
+  readonly #ofDrives = new Map<string, ThrottleGroup>();
   readonly #clock: Clock;
 
   constructor(clock: Clock) {
@@ -185,6 +194,8 @@ export class ThrottleGroups {
   add(name: string, limits: ThrottleLimits): ThrottleGroup {
     if (this.#groups.has(name))
       throw new QmpError(`attempt to add duplicate property '${name}' to object (type 'container')`);
+    if (this.#ofDrives.has(name)) throw new QmpError("A group with this name already exists");
+    checkBurstLengths(limits);
     const group = new ThrottleGroup(name, limits, this.#clock);
     this.#groups.set(name, group);
     return group;
@@ -196,7 +207,16 @@ export class ThrottleGroups {
   }
 
   get(name: string): ThrottleGroup | undefined {
-    return this.#groups.get(name);
+    return this.#groups.get(name) ?? this.#ofDrives.get(name);
+  }
+
+  /** The group of that name for who is about to be its member; without limits if there was none. */
+  obtain(name: string): ThrottleGroup {
+    const known = this.get(name);
+    if (known !== undefined) return known;
+    const group = new ThrottleGroup(name, {}, this.#clock, () => this.#ofDrives.delete(name));
+    this.#ofDrives.set(name, group);
+    return group;
   }
 
   /** Throws a `QmpError` if there is no such group, or a filter belongs to it. */

@@ -28,10 +28,20 @@ export type ThrottleLimits = Readonly<Partial<Record<Limit, number>>>;
 /** All of them given. */
 export type WholeThrottleLimits = Readonly<Record<Limit, number>>;
 
+/** Throws a `QmpError` with QEMU's text unless every burst of an object's limits has a length that fits into 32 bits. */
+export function checkBurstLengths(limits: ThrottleLimits): void {
+  const whole = withDefaults(limits);
+  for (const quantity of THROTTLED) checkLength(quantity, whole);
+}
+
+/** Something is limited. */
+export function limitsAnything(limits: ThrottleLimits): boolean {
+  return THROTTLED.some((quantity) => (limits[quantity] ?? 0) > 0);
+}
+
 /** Fills in the defaults. Throws a `QmpError` with QEMU's text where limits do not go together. */
 export function checkThrottleLimits(limits: ThrottleLimits): WholeThrottleLimits {
   const whole = withDefaults(limits);
-  for (const quantity of THROTTLED) checkLength(quantity, whole);
   if (mixesTotals(whole, "bps") || mixesTotals(whole, "iops"))
     throw new QmpError("bps/iops/max total values and read/write values cannot be used at the same time");
   const limitsOperations = whole["iops-total"] !== 0 || whole["iops-read"] !== 0 || whole["iops-write"] !== 0;

@@ -6,6 +6,7 @@ import type { BlockNode } from "../../block/node.ts";
 import type { DetectZeroes } from "../../block/node-settings.ts";
 import { array, bool, enumeration, type Int64, int, object, optional, str, type Type } from "../schema/types.ts";
 import { backingOf, describeImage, type ImageFacts, type ImageInfo, imageInfo } from "./query-block-image.ts";
+import { describeLimits, type IoLimits, ioLimits } from "./query-block-limits.ts";
 import { childOf, imageName } from "./query-block-names.ts";
 
 /** QMP's BlockDirtyInfo. */
@@ -21,8 +22,8 @@ export interface BlockDirtyInfo {
   readonly inconsistent?: boolean;
 }
 
-/** QMP's BlockDeviceInfo, of QEMU 10.1. Limits are 0: only `throttle` nodes have any, and they do not count here. */
-export interface BlockDeviceInfo {
+/** QMP's BlockDeviceInfo, of QEMU 10.1. Limits are those of the backend by which the node is looked at. */
+export interface BlockDeviceInfo extends IoLimits {
   readonly file: string;
   readonly "node-name": string;
   readonly ro: boolean;
@@ -33,12 +34,6 @@ export interface BlockDeviceInfo {
   readonly active: boolean;
   readonly encrypted: boolean;
   readonly detect_zeroes: DetectZeroes;
-  readonly bps: Int64;
-  readonly bps_rd: Int64;
-  readonly bps_wr: Int64;
-  readonly iops: Int64;
-  readonly iops_rd: Int64;
-  readonly iops_wr: Int64;
   readonly image: ImageInfo;
   readonly cache: { readonly writeback: boolean; readonly direct: boolean; readonly "no-flush": boolean };
   readonly write_threshold: Int64;
@@ -56,12 +51,7 @@ export const blockDeviceInfo: Type<BlockDeviceInfo> = object({
   active: bool,
   encrypted: bool,
   detect_zeroes: enumeration("off", "on", "unmap"),
-  bps: int,
-  bps_rd: int,
-  bps_wr: int,
-  iops: int,
-  iops_rd: int,
-  iops_wr: int,
+  ...ioLimits,
   image: imageInfo,
   cache: object({ writeback: bool, direct: bool, "no-flush": bool }),
   write_threshold: int,
@@ -78,9 +68,8 @@ export const blockDeviceInfo: Type<BlockDeviceInfo> = object({
       }),
     ),
   ),
-});
+}) as Type<unknown> as Type<BlockDeviceInfo>;
 
-const NO_LIMITS = { bps: 0, bps_rd: 0, bps_wr: 0, iops: 0, iops_rd: 0, iops_wr: 0 };
 const MAX_UINT64 = 2n ** 64n - 1n;
 
 export interface DescribeNodeOptions {
@@ -109,7 +98,7 @@ export function describeNode(
     active: true,
     encrypted: false,
     detect_zeroes: settings.detectZeroes,
-    ...NO_LIMITS,
+    ...describeLimits(backend?.throttleGroup),
     image: describeImage(facts, node, flat),
     cache: {
       writeback: backend?.writeCache ?? true,
@@ -131,7 +120,7 @@ export function describeFilter(
   node: BlockNode,
   { flat = false, backend }: DescribeNodeOptions = {},
 ): BlockDeviceInfo {
-  const below = describeNode(facts, node);
+  const below = describeNode(facts, node, { backend });
   const { "dirty-bitmaps": _bitmaps, backing_file: _backing, ...info } = below;
   const { filename, "virtual-size": size, "actual-size": actual, "dirty-flag": dirty } = below.image;
   return {

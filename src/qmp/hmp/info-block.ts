@@ -2,8 +2,16 @@
 
 import type { BlockBackend } from "../../block/backend.ts";
 import { backingOf } from "../../block/block-status.ts";
+import type { ThrottleGroup } from "../../block/filters/throttle-group.ts";
 import type { BlockNode } from "../../block/node.ts";
+import { describeLimits } from "../commands/query-block-limits.ts";
 import type { HumanMonitorServices } from "./human-monitor-services.ts";
+
+const THROTTLING: readonly string[] = [
+  ...["bps", "bps_rd", "bps_wr", "bps_max", "bps_rd_max", "bps_wr_max"],
+  ...["iops", "iops_rd", "iops_wr", "iops_max", "iops_rd_max", "iops_wr_max"],
+  ...["iops_size", "group"],
+];
 
 export interface InfoBlockOptions {
   /** All named nodes rather than drives. */
@@ -44,7 +52,8 @@ async function describeBackend(
   else text = describeFile(services, name === "" ? root.name : `${name} (${root.name})`, root);
   if (device !== undefined) text += line("Attached to:", device.id ?? device.path);
   else text += line("Removable device:", "not locked, tray closed"); // a drive waits for any kind of device
-  return root === undefined ? text : text + (await describeNode(services, root, { writeCache, verbose }));
+  if (root === undefined) return text;
+  return text + (await describeNode(services, root, { writeCache, verbose, group: backend.throttleGroup }));
 }
 
 function describeFile(services: HumanMonitorServices, name: string, node: BlockNode): string {
@@ -55,7 +64,7 @@ function describeFile(services: HumanMonitorServices, name: string, node: BlockN
 async function describeNode(
   services: HumanMonitorServices,
   node: BlockNode,
-  options: { writeCache: boolean; verbose: boolean },
+  options: { writeCache: boolean; verbose: boolean; group?: ThrottleGroup | undefined },
 ): Promise<string> {
   const { cacheDirect, cacheNoFlush, detectZeroes } = node.settings;
   const mode = options.writeCache ? "writeback" : "writethrough";
@@ -65,6 +74,7 @@ async function describeNode(
   if (backing !== undefined)
     text += line("Backing file:", `${services.imageName(backing)} (chain depth: ${chain.length - 1})`);
   if (detectZeroes !== "off") text += line("Detect zeroes:", detectZeroes);
+  if (options.group !== undefined) text += line("I/O throttling:", describeThrottling(options.group));
   if (!options.verbose) return text;
   const images: string[] = [];
   for (const layer of chain) images.push(await describeImage(services, layer));
@@ -83,6 +93,12 @@ async function describeImage(services: HumanMonitorServices, node: BlockNode): P
     clusterSizeBytes === undefined ? "" : `cluster_size: ${clusterSizeBytes}\n`,
     backing === undefined ? "" : `backing file: ${services.imageName(backing)}\n`,
   ].join("");
+}
+
+/** `bps=1000 bps_rd=0 … group=d0` */
+function describeThrottling(group: ThrottleGroup): string {
+  const limits: Readonly<Record<string, unknown>> = { ...describeLimits(group) };
+  return THROTTLING.map((name) => `${name}=${limits[name] ?? 0}`).join(" ");
 }
 
 /** A node and the backing nodes below it. */
