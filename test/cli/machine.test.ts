@@ -195,4 +195,22 @@ describe("vblk machine", () => {
   ])("refuses %j as QEMU does, with status 1", async (args, message) => {
     expect(await runCli(["machine", ...args])).toMatchObject({ code: 1, stdout: "", stderr: message });
   });
+
+  it("prints trace points as -trace says, to a file as JSON lines, and lists their names", () =>
+    withFolder(async (folder) => {
+      const file = join(folder, "trace.log");
+      const enable = ["-trace", `enable=qmp_*,file=${file},x-format=json`, "-trace", "-qmp_exit_*"];
+      const { run, qmp } = await startMachine(folder, ["-M", "none", ...enable]);
+      for (const command of ["qmp_capabilities", "query-status", "quit"]) await qmp.execute(command);
+      expect((await run.result).code).toBe(0);
+      const lines = readFileSync(file, "utf8").trim().split("\n");
+      expect(lines.map((line) => (JSON.parse(line) as { name: string }).name)).toEqual([
+        "qmp_enter_qmp_capabilities",
+        "qmp_enter_query_status",
+        "qmp_enter_quit",
+      ]);
+      const help = await runCli(["machine", "-trace", "help"]);
+      expect(help.stdout.split("\n")).toEqual(expect.arrayContaining(["block_copy_process", "job_apply_verb"]));
+      expect(help.code).toBe(0);
+    }));
 });
