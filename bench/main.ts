@@ -7,6 +7,7 @@ import { incrementalBenchmarks, sparseBenchmarks } from "./backup-changes.ts";
 import { backupMemoryBenchmarks } from "./backup-memory.ts";
 import { bitmapBenchmarks } from "./bitmap.ts";
 import { guestDuringBackupBenchmarks } from "./guest-during-backup.ts";
+import { qtestBenchmarks } from "./qtest.ts";
 import { type BenchTable, formatBenchTable } from "./report.ts";
 import { requestPathBenchmarks } from "./request-path.ts";
 
@@ -15,6 +16,7 @@ const IMAGES = process.env["VBLK_BENCH_FOLDER"] ?? tmpdir();
 const BENCHMARKS: Readonly<Record<string, () => Promise<BenchTable[]>>> = {
   "request-path": requestPathBenchmarks,
   bitmap: bitmapBenchmarks,
+  qtest: qtestBenchmarks,
   backup: () => backupBenchmarks(IMAGES),
   incremental: () => incrementalBenchmarks(IMAGES),
   sparse: () => sparseBenchmarks(IMAGES),
