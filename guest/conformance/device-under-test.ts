@@ -63,6 +63,8 @@ export class DeviceUnderTest implements RingServices {
   readonly conversation: Conversation;
   /** What a passing case wants to tell. */
   readonly remarks: string[] = [];
+  /** Buffers that were used before somebody asked for them, by ring and id. */
+  readonly #early = new Map<Ring, Map<number, UsedBuffer>>();
 
   constructor(
     subject: Subject,
@@ -216,11 +218,17 @@ export class DeviceUnderTest implements RingServices {
     return used!;
   }
 
-  /** Waits until the device has used `placed`, which must be the next one. */
+  /** Waits until the device has used `placed`. It may use others before, which are kept for those who wait for them. */
   async finish(ring: Ring, placed: PlacedRequest): Promise<CompletedRequest> {
-    const used = await this.nextUsed(ring);
-    this.equal(used.id, placed.id, "the id of the used buffer");
-    return takeRequest(this, placed, used.length);
+    const early = this.#early.get(ring) ?? new Map<number, UsedBuffer>();
+    this.#early.set(ring, early);
+    while (!early.has(placed.id)) {
+      const used = await this.nextUsed(ring);
+      early.set(used.id, used);
+    }
+    const { length } = early.get(placed.id)!;
+    early.delete(placed.id);
+    return takeRequest(this, placed, length);
   }
 
   /** Carries out one request with nothing else in flight. */

@@ -76,9 +76,16 @@ async function runCase(factory: SubjectFactory, conformanceCase: ConformanceCase
   } catch (error) {
     if (error instanceof ViolationError) return end("fail", error.message);
     if (error instanceof CaseSkippedError) return end("skip", error.message);
-    if (error instanceof TargetLostError) return end("lost", error.message);
+    if (error instanceof TargetLostError) return end("lost", await lossOf(subject, error));
     return end("error", error instanceof Error ? (error.stack ?? error.message) : String(error));
   } finally {
     await subject?.close();
   }
+}
+
+/** Why the device's process is lost. The news of its end may come a little later than that of its sockets. */
+async function lossOf(subject: Subject | undefined, error: TargetLostError): Promise<string> {
+  await subject?.target.clock.yield();
+  const obituary = subject?.obituary?.();
+  return obituary === undefined ? error.message : `${error.message}: ${obituary}`;
 }

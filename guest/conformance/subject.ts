@@ -56,6 +56,8 @@ export interface Subject {
   /** Accesses throw a `TargetLostError` when the device's process is gone or does not answer. */
   readonly target: GuestTarget;
   readonly host: SubjectHost;
+  /** What is known of the end of the device's process, or of what it said last. */
+  readonly obituary?: () => string | undefined;
   /** Ends it, whatever state it is in. Never rejects. */
   close(): Promise<void>;
 }

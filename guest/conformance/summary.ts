@@ -7,10 +7,11 @@ import type { CaseResult } from "./runner.ts";
 /**
  * - `kept`: every case that looked passed, and one looked.
  * - `violated`: a case found a MUST broken. `deviates`: a SHOULD.
+ * - `differs`: only through the legacy interface, which is no part of what the standard requires (§7.4): nobody is accused.
  * - `lost`: the device's process died or hung. `error`: the suite failed.
  * - `skipped`: no case could look. `not examined`: no case exists, for the reason given.
  */
-export type Standing = "kept" | "violated" | "deviates" | "lost" | "error" | "skipped" | "not examined";
+export type Standing = "kept" | "violated" | "deviates" | "differs" | "lost" | "error" | "skipped" | "not examined";
 
 /** What is known of one requirement after a run. */
 export interface RequirementResult {
@@ -45,6 +46,7 @@ export function summarise(
     kept: 0,
     violated: 0,
     deviates: 0,
+    differs: 0,
     lost: 0,
     error: 0,
     skipped: 0,
@@ -62,9 +64,11 @@ export function isClean(summary: Summary): boolean {
 
 function standing(requirement: Requirement, results: readonly CaseResult[]): RequirementResult {
   const has = (outcome: string): boolean => results.some(({ verdict }) => verdict.outcome === outcome);
+  const failures = results.filter(({ verdict }) => verdict.outcome === "fail");
   if (has("error")) return { requirement, standing: "error", results };
   if (has("lost")) return { requirement, standing: "lost", results };
-  if (has("fail")) {
+  if (failures.length > 0) {
+    if (failures.every(({ variant }) => variant.legacy)) return { requirement, standing: "differs", results };
     return { requirement, standing: isMandatory(requirement.level) ? "violated" : "deviates", results };
   }
   if (has("pass")) return { requirement, standing: "kept", results };
