@@ -1,5 +1,6 @@
 // The properties of `-device virtio-blk-device`: docs/reference/monitor.md §6.
 
+import type { RingFeatures } from "../devices/virtio-features.ts";
 import { QmpError } from "../src/base/errors.ts";
 import type { ErrorPolicy } from "../src/block/error-policy.ts";
 import { type Options, parseOptionString, parseSize, parseSwitch } from "./option-string.ts";
@@ -15,6 +16,7 @@ export interface VirtioBlkDeviceOptions {
   readonly writeCache: boolean | undefined;
   readonly shareRw: boolean;
   readonly queueSize: number;
+  readonly ringFeatures?: RingFeatures;
   /** Undefined: as the drive says. */
   readonly rerror: ErrorPolicy | undefined;
   readonly werror: ErrorPolicy | undefined;
@@ -31,15 +33,23 @@ const MAX_BLOCK_BYTES = 2 ** 21;
 /** What can only be had as it is, and is taken when it is asked for like that. */
 const FIXED: Readonly<Record<string, readonly string[]>> = {
   "num-queues": ["1"],
-  packed: ["off"],
   discard: ["off"],
   "write-zeroes": ["off"],
-  event_idx: ["on"],
-  indirect_desc: ["on"],
   "config-wce": ["on"],
 };
 
+/** Features of the rings and the transport, by QEMU's names. */
+const RING_SWITCHES = {
+  packed: "packed",
+  event_idx: "eventIndex",
+  indirect_desc: "indirect",
+  in_order: "inOrder",
+  queue_reset: "ringReset",
+  iommu_platform: "accessPlatform",
+} as const satisfies Readonly<Record<string, keyof RingFeatures>>;
+
 const KEYS = [
+  ...Object.keys(RING_SWITCHES),
   "driver",
   "id",
   "drive",
@@ -84,11 +94,21 @@ export function parseDeviceOptions(text: string, defaults: Options = new Map()):
     writeCache: writeCache === "auto" ? undefined : parseSwitch("write-cache", writeCache),
     shareRw: parseSwitch("share-rw", options.get("share-rw") ?? "off"),
     queueSize,
+    ringFeatures: ringFeatures(options),
     rerror: policy(options, "rerror"),
     werror: policy(options, "werror"),
     logicalBlockSizeBytes,
     physicalBlockSizeBytes: Math.max(logicalBlockSizeBytes, physicalBlockSizeBytes),
   };
+}
+
+function ringFeatures(options: Options): RingFeatures {
+  const given: { -readonly [Name in keyof RingFeatures]: boolean } = {};
+  for (const [key, feature] of Object.entries(RING_SWITCHES)) {
+    const value = options.get(key);
+    if (value !== undefined) given[feature] = parseSwitch(key, value);
+  }
+  return given;
 }
 
 function checkProperty(key: string, value: string): void {

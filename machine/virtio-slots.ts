@@ -89,6 +89,7 @@ export class VirtioSlots {
       serial: options.serial,
       queueSizeMax: options.queueSize,
       clock: this.#clock,
+      offeredFeatures: options.ringFeatures ?? {},
       topology: {
         blockSizeBytes: block,
         physicalBlockExp: Math.log2(physical / block),
