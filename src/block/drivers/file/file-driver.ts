@@ -74,8 +74,8 @@ export interface FileDriverSeams {
  * cut the file, and a write into it makes the file longer. A file of length zero can be opened: whether it makes a drive is
  * for others to say.
  *
- * Block status: zero where this driver has written zeroes, or made the file, or made it longer, and has written nothing
- * since (in granules of 4 KiB, of more for images beyond 64 GiB); data everywhere else. Zeroes are not written to where
+ * Block status: zero where the file had holes when it was opened (with QEMU's locks; without, they are not looked for), or this
+ * driver has written zeroes, or made the file, or made it longer, and has written nothing since (in granules of 4 KiB, of more for images beyond 64 GiB); data everywhere else. Zeroes are not written to where
  * they are known to be: holes stay holes. Node cannot punch holes, so a discard writes zeroes, as a reader of QEMU's finds them
  * afterwards, and `mayUnmap` is not made use of.
  *
@@ -101,12 +101,7 @@ export class FileDriver implements BlockDriver {
   #laterChanges = 0;
   #lengthBytes: number;
 
-  private constructor(
-    options: FileDriverOptions,
-    image: OpenImage,
-    seams: Required<FileDriverSeams>,
-    isEmpty: boolean,
-  ) {
+  private constructor(options: FileDriverOptions, image: OpenImage, seams: Required<FileDriverSeams>) {
     const { path, readOnly = false, xIo = "auto" } = options;
     const { io } = seams;
     this.path = path;
@@ -120,7 +115,9 @@ export class FileDriver implements BlockDriver {
     this.#lengthBytes = roundUpToSector(image.fileLengthBytes);
     this.#storage = new StableStorage({ io, fd: image.fd, path, clean: readOnly });
     this.#zeroes = new KnownZeroes(this.#lengthBytes);
-    if (isEmpty) this.#zeroes.add(0, this.#lengthBytes);
+    for (const { start, end } of image.holes) {
+      this.#zeroes.add(start, (end === image.fileLengthBytes ? this.#lengthBytes : end) - start);
+    }
   }
 
   /**
@@ -131,7 +128,7 @@ export class FileDriver implements BlockDriver {
     const { path, readOnly = false, locking = "auto" } = options;
     const { io = nodeFileIo, perl = "perl", clock = systemClock } = seams;
     const image = await openImage({ path, readOnly, locking, io, perl, clock });
-    return new FileDriver(options, image, { io, perl, clock }, false);
+    return new FileDriver(options, image, { io, perl, clock });
   }
 
   /** Makes an image of zeroes and opens it, for writing. An image that anybody has open is left as it is. */
@@ -140,7 +137,7 @@ export class FileDriver implements BlockDriver {
     const { io = nodeFileIo, perl = "perl", clock = systemClock } = seams;
     assert(Number.isInteger(lengthBytes) && lengthBytes >= 0, "create: not a length");
     const image = await createImage({ path, readOnly: false, lengthBytes, exclusive, locking, io, perl, clock });
-    return new FileDriver(options, image, { io, perl, clock }, true);
+    return new FileDriver(options, image, { io, perl, clock });
   }
 
   get lengthBytes(): number {

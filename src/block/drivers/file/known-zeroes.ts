@@ -1,4 +1,4 @@
-// What a file driver knows to read as zeroes: Node cannot ask a file for its holes, so it remembers those it made itself.
+// What a file driver knows to read as zeroes: the holes that the file had when it was opened, and what it made itself.
 
 import { assert } from "../../../base/assert.ts";
 import { HierarchicalBitmap } from "../../../bitmap/hierarchical-bitmap.ts";

@@ -8,6 +8,7 @@ import type { Clock } from "../../../base/clock.ts";
 import { BlockError } from "../../../base/errors.ts";
 import { SECTOR_SIZE_BYTES } from "../../driver.ts";
 import { errorCode, type FileIo } from "./file-io.ts";
+import { findHoles, type ImageHole } from "./image-holes.ts";
 import { type ImageLock, type LockingMode, lockImage } from "./image-lock.ts";
 
 /** Offsets are numbers: the length, rounded up to a sector, stays a safe integer. */
@@ -42,6 +43,8 @@ export interface OpenImage {
   /** Of the file, any number of bytes. */
   readonly fileLengthBytes: number;
   readonly lock: ImageLock;
+  /** Where the file has no blocks, as far as is known. */
+  readonly holes: readonly ImageHole[];
 }
 
 /** Opens and locks a regular file and changes nothing. Throws a `BlockError` that says what is wrong with it. */
@@ -75,7 +78,7 @@ export async function createImage(options: CreateImageOptions): Promise<OpenImag
       if (isNew) await unlink(options.path);
       throw error;
     }
-    return { fd, fileLengthBytes: options.lengthBytes, lock };
+    return { fd, fileLengthBytes: options.lengthBytes, lock, holes: [{ start: 0, end: options.lengthBytes }] };
   });
 }
 
@@ -145,9 +148,13 @@ async function lockOpened(fd: number, options: OpenImageOptions, what: string): 
   refuseKind(opened, path, what);
   const lock = await lockImage({ path, fd, dev: opened.dev, ino: opened.ino, readOnly }, options);
   try {
-    const { size } = await fstatFile(fd, { bigint: true });
+    const { size, blocks } = await fstatFile(fd, { bigint: true });
     if (size > BigInt(MAX_LENGTH_BYTES)) throw new BlockError("EFBIG", `${what}: File too large`);
-    return { fd, fileLengthBytes: Number(size), lock };
+    const fileLengthBytes = Number(size);
+    // Without the lock somebody else might fill them. Most files have none, and perl takes its time.
+    const mayHaveHoles = lock.kind === "qemu" && blocks * 512n < size;
+    const holes = mayHaveHoles ? await findHoles(fd, fileLengthBytes, options) : [];
+    return { fd, fileLengthBytes, lock, holes };
   } catch (error) {
     await lock.release();
     throw error;

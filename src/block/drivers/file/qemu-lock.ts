@@ -1,17 +1,13 @@
 // QEMU's image locks: open-file-description locks on single bytes, as qemu-system, qemu-img and qemu-io 7.2 show them in
 // /proc/locks and strace. Node cannot take such locks; a one-shot perl can, on a descriptor that it inherits.
 
-import { spawn } from "node:child_process";
-import type { Clock } from "../../../base/clock.ts";
+import { type PerlOptions, runPerl } from "./one-shot-perl.ts";
 
 /** Byte of the permission `write` and of its refusal to others; `consistent read` is the byte before. */
 const HAS_CONSISTENT_READ = 100;
 const HAS_WRITE = 101;
 const REFUSES_CONSISTENT_READ = 200;
 const REFUSES_WRITE = 201;
-
-/** Perl starts in 9 ms; a file server that does not answer is not waited for longer than this. */
-const TIME_LIMIT_MS = 10_000;
 
 /** Where `struct flock` has the layout that the script packs. */
 const KNOWN_ARCHITECTURES = ["x64", "arm64", "ppc64", "riscv64", "loong64", "s390x"];
@@ -56,7 +52,7 @@ export type QemuLockOutcome =
  */
 export async function takeQemuLocks(
   fd: number,
-  options: { readOnly: boolean; perl: string; clock: Clock },
+  options: PerlOptions & { readonly readOnly: boolean },
   previous?: { readonly fd: number; readonly readOnly: boolean },
 ): Promise<QemuLockOutcome> {
   if (process.platform !== "linux" || !KNOWN_ARCHITECTURES.includes(process.arch)) {
@@ -68,7 +64,7 @@ export async function takeQemuLocks(
     ? [REFUSES_CONSISTENT_READ, HAS_WRITE]
     : [REFUSES_CONSISTENT_READ, REFUSES_WRITE, HAS_WRITE];
   const fds = previous === undefined ? [fd] : [fd, previous.fd];
-  const answer = await runPerl(fds, [locks.join(), checks.join(), before.join()], options);
+  const answer = await runPerl(SCRIPT, fds, [locks.join(), checks.join(), before.join()], options);
   if (answer === "taken") return { kind: "taken" };
   const busy = /^busy (\d+)$/.exec(answer);
   if (busy !== null) return { kind: "busy", conflict: conflictText(Number(busy[1])) };
@@ -106,29 +102,4 @@ function isDevice(dev: bigint, major: bigint, minor: bigint): boolean {
   const low = (minor & 0xffn) | ((major & 0xfffn) << 8n);
   const high = ((minor & ~0xffn) << 12n) | ((major & ~0xfffn) << 32n);
   return dev === (low | high);
-}
-
-/** Perl's answer, or why there is none. It has `fds` as descriptors from 3 on. */
-function runPerl(fds: readonly number[], args: string[], options: { perl: string; clock: Clock }): Promise<string> {
-  return new Promise((resolve) => {
-    const child = spawn(options.perl, ["-MErrno", "-e", SCRIPT, ...args], {
-      stdio: ["ignore", "pipe", "ignore", ...fds],
-      env: { PATH: process.env["PATH"], LC_ALL: "C" },
-    });
-    const giveUp = options.clock.setTimer(TIME_LIMIT_MS, () => {
-      child.kill("SIGKILL");
-      finish(`${options.perl} did not answer in ${TIME_LIMIT_MS / 1000} s`);
-    });
-    const finish = (answer: string): void => {
-      giveUp();
-      resolve(answer);
-    };
-    let output = "";
-    child.stdout?.setEncoding("utf8");
-    child.stdout?.on("data", (text: string) => {
-      if (output.length < 1000) output += text;
-    });
-    child.on("error", (error) => finish(error.message));
-    child.on("close", (code, signal) => finish(output || `${options.perl} ended with ${signal ?? code}`));
-  });
 }
