@@ -54,8 +54,10 @@ export class BlockPeer {
     this.#backup = kind.backup;
   }
 
-  static async start(kind: PeerKind): Promise<BlockPeer> {
-    return new BlockPeer(kind, await QmpClient.start(kind.program));
+  /** With these arguments beside those of its kind. */
+  static async start(kind: PeerKind, args: readonly string[] = []): Promise<BlockPeer> {
+    const { program } = kind;
+    return new BlockPeer(kind, await QmpClient.start({ ...program, args: [...(program.args ?? []), ...args] }));
   }
 
   /** Opens an image as a node of this name. */
@@ -68,13 +70,13 @@ export class BlockPeer {
     await this.qmp.execute("blockdev-del", { "node-name": node });
   }
 
-  /** One write of a guest's; resolves when it is done. */
-  async write(node: string, offsetBytes: number, lengthBytes: number): Promise<void> {
-    const line = `qemu-io ${node} "write -q ${offsetBytes} ${lengthBytes}"`;
+  /** One write of a guest's to a drive, or to a node; resolves when it is done. */
+  async write(device: string, offsetBytes: number, lengthBytes: number): Promise<void> {
+    const line = `qemu-io ${device} "write -q ${offsetBytes} ${lengthBytes}"`;
     await this.qmp.execute("human-monitor-command", { "command-line": line });
   }
 
-  /** Copies the node `source` to the node `target`; resolves with the milliseconds from the command to the event. */
+  /** Copies the node `source`, unless `args` name another device, to the node `target`; resolves with the milliseconds from the command to the event. */
   async backUp(args: BackupArguments, meanwhile?: (running: () => boolean) => Promise<void>): Promise<number> {
     const nodes = { device: "source", target: "target" };
     let running = true;
@@ -85,9 +87,11 @@ export class BlockPeer {
       running = false;
       if (error !== undefined) throw new Error(`${this.name}: ${String(error)}`);
     });
-    await this.qmp.execute("blockdev-backup", { "job-id": "job0", ...nodes, ...this.#backup, ...args });
-    await meanwhile?.(() => running);
-    await completed;
+    const work = async (): Promise<void> => {
+      await this.qmp.execute("blockdev-backup", { "job-id": "job0", ...nodes, ...this.#backup, ...args });
+      await meanwhile?.(() => running);
+    };
+    await Promise.all([work(), completed]);
     // The job leaves its nodes a moment after its event.
     while (((await this.qmp.execute("query-jobs")) as unknown[]).length > 0);
     return elapsedMs;
