@@ -88,7 +88,7 @@ export class BackgroundCopy {
       if (this.#cancelled || this.failure !== undefined) return copy.giveBack(task);
       at = task.endBytes;
       this.#start(task);
-      if (pacer.step()) await pacer.yield();
+      if (pacer.step() || copy.pace.cede()) await pacer.yield();
     }
   }
 

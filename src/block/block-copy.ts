@@ -8,6 +8,7 @@ import type { BeforeWriteNotifier } from "./before-write-notifier.ts";
 import { COPY_PIECE_BYTES, type CopyBuffer, CopyBuffers, MAX_COPY_BUFFER_BYTES } from "./block-copy-buffers.ts";
 import { discardCopied } from "./block-copy-discard.ts";
 import { GuestCopy } from "./block-copy-guest.ts";
+import { CopyPace } from "./block-copy-pace.ts";
 import { CopyTask, CopyTasks } from "./block-copy-task.ts";
 import { backingOf, blockStatusAbove } from "./block-status.ts";
 import type { BlockStatus } from "./driver.ts";
@@ -68,6 +69,7 @@ export class BlockCopy {
   readonly dirty: HierarchicalBitmap;
   readonly tasks: CopyTasks = new CopyTasks();
   readonly clusters: ClustersCopied = { background: 0, guest: 0 };
+  readonly pace: CopyPace = new CopyPace();
   readonly clock: Clock;
   /** What stands between guests and the source on behalf of this copy, while it does. */
   notifier: BeforeWriteNotifier | undefined;
@@ -128,6 +130,7 @@ export class BlockCopy {
    * need not be there. A `BlockError`, thrown or rejected, says that one could not be copied; it is then still to be copied.
    */
   copyForGuest(offsetBytes: number, lengthBytes: number): undefined | Promise<undefined> {
+    this.pace.noteGuest();
     const start = this.#down(offsetBytes);
     const end = this.#up(offsetBytes + lengthBytes);
     if (!this.concerns(start, end)) return undefined;
@@ -321,8 +324,11 @@ export class BlockCopy {
     task.written = to;
     if (to === task.bufferedTo) task.phase = to === this.#ioEnd(task) ? this.#afterCopy : "read";
     task.operation = "write";
-    if (zero) return this.target.writeZeroes(from, to - from, this.#writeOptions);
-    return this.target.write(from, buffer.part(from - task.bufferedFrom, to - from), this.#writeOptions);
+    const pending = zero
+      ? this.target.writeZeroes(from, to - from, this.#writeOptions)
+      : this.target.write(from, buffer.part(from - task.bufferedFrom, to - from), this.#writeOptions);
+    if (pending !== undefined || task.phase !== "read" || task.forGuest || !this.pace.cede()) return pending;
+    return this.clock.yield();
   }
 
   #isZeroUnit(task: CopyTask, buffer: CopyBuffer, at: number): boolean {
