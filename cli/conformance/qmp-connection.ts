@@ -10,6 +10,8 @@ interface QmpReply {
   readonly QMP?: unknown;
 }
 
+const CONNECT_TIMEOUT_MS = 5_000;
+
 /** One monitor, negotiated. Commands go one at a time, in order. */
 export class QmpConnection {
   readonly #socket: Socket;
@@ -34,11 +36,7 @@ export class QmpConnection {
 
   /** Connects to the server at the unix socket `path` and negotiates. */
   static async open(path: string): Promise<QmpConnection> {
-    const socket = connect(path);
-    await new Promise<void>((resolve, reject) => {
-      socket.once("connect", resolve);
-      socket.once("error", reject);
-    });
+    const socket = await connectSoon(path);
     const connection = new QmpConnection(socket);
     await connection.#next(); // the greeting
     await connection.execute("qmp_capabilities");
@@ -60,5 +58,24 @@ export class QmpConnection {
   #next(): Promise<QmpReply> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended);
     return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+  }
+}
+
+/** A server's socket is there a moment before it listens. */
+async function connectSoon(path: string): Promise<Socket> {
+  const startedMs = performance.now();
+  for (;;) {
+    const socket = connect(path);
+    try {
+      await new Promise<void>((resolve, reject) => {
+        socket.once("connect", resolve);
+        socket.once("error", reject);
+      });
+      return socket;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ECONNREFUSED") throw error;
+      if (performance.now() - startedMs > CONNECT_TIMEOUT_MS) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
   }
 }
