@@ -24,6 +24,28 @@ export function blockStatusAbove(
   return below(node, base, offsetBytes, status);
 }
 
+/**
+ * What a filter or a raw image on `node` answers: data and zeroes are those of the whole chain below, which only the node on top of it
+ * knows; `allocated` says whether they are that node's own.
+ */
+export function blockStatusThrough(
+  node: BlockNode,
+  offsetBytes: number,
+  lengthBytes: number,
+): BlockStatus | Promise<BlockStatus> {
+  const own = node.blockStatus(offsetBytes, lengthBytes);
+  const resolve = (status: BlockStatus): BlockStatus | Promise<BlockStatus> => {
+    if (status.allocated) return status;
+    const all = below(node, undefined, offsetBytes, status);
+    return all instanceof Promise ? all.then(asForeign) : asForeign(all);
+  };
+  return own instanceof Promise ? own.then(resolve) : resolve(own);
+}
+
+function asForeign(status: BlockStatus): BlockStatus {
+  return { ...status, allocated: false };
+}
+
 /** Goes on where the layer `node` has answered. */
 function below(
   node: BlockNode,
@@ -33,7 +55,8 @@ function below(
 ): BlockStatus | Promise<BlockStatus> {
   if (status.allocated) return status;
   const backing = backingOf(node);
-  if (backing === undefined) return { ...status, data: false, zero: true };
+  // Data that are not the layer's own and not a backing node's were found further below: `blockStatusThrough`.
+  if (backing === undefined) return status.data ? status : { ...status, data: false, zero: true };
   if (backing === base) return status;
   const there = Math.min(status.lengthBytes, backing.lengthBytes - offsetBytes);
   if (there <= 0) return { lengthBytes: status.lengthBytes, allocated: true, data: false, zero: true };

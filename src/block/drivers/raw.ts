@@ -2,6 +2,7 @@
 
 import { BlockError } from "../../base/errors.ts";
 import type { IoVector } from "../../base/io-vector.ts";
+import { blockStatusThrough } from "../block-status.ts";
 import {
   type BlockDriver,
   type BlockStatus,
@@ -83,7 +84,7 @@ export class RawDriver implements BlockDriver {
   }
 
   blockStatus(offsetBytes: number, lengthBytes: number): BlockStatus | Promise<BlockStatus> {
-    return this.#file.blockStatus(offsetBytes + this.offsetBytes, lengthBytes);
+    return blockStatusThrough(this.#file, offsetBytes + this.offsetBytes, lengthBytes);
   }
 
   async resize(lengthBytes: number): Promise<void> {

@@ -2,6 +2,7 @@
 
 import { BlockError } from "../../base/errors.ts";
 import type { IoVector } from "../../base/io-vector.ts";
+import { blockStatusThrough } from "../block-status.ts";
 import type { DebugPoints } from "../debug-points.ts";
 import type { BlockDriver, BlockStatus, ChildRole, DriverChild, WriteZeroesOptions } from "../driver.ts";
 import type { BlockNode } from "../node.ts";
@@ -143,7 +144,7 @@ export class BlkdebugDriver implements BlockDriver {
 
   blockStatus(offsetBytes: number, lengthBytes: number): BlockStatus | Promise<BlockStatus> {
     const failing = this.#fail("block-status", offsetBytes, lengthBytes);
-    return failing ?? this.#image.blockStatus(offsetBytes, lengthBytes);
+    return failing ?? blockStatusThrough(this.#image, offsetBytes, lengthBytes);
   }
 
   resize(lengthBytes: number): Promise<void> {

@@ -7,6 +7,7 @@ import { BITMAP_ALLOW_RO, checkDirtyBitmap } from "../../bitmap/bitmap-check.ts"
 import type { DirtyBitmap } from "../../bitmap/dirty-bitmap.ts";
 import { BlockCopy, blockCopyClusterSize } from "../block-copy.ts";
 import type { OnCbwError } from "../block-copy-notifier.ts";
+import { blockStatusThrough } from "../block-status.ts";
 import type { BlockDriver, BlockStatus, ChildRole, DriverChild, WriteZeroesOptions } from "../driver.ts";
 import type { BlockNode } from "../node.ts";
 import { PERM_ALL, PERM_CONSISTENT_READ, PERM_RESIZE, PERM_WRITE, type Permissions } from "../permissions.ts";
@@ -114,7 +115,7 @@ export class CopyBeforeWriteDriver implements BlockDriver {
   }
 
   blockStatus(offsetBytes: number, lengthBytes: number): BlockStatus | Promise<BlockStatus> {
-    return this.#file.blockStatus(offsetBytes, lengthBytes);
+    return blockStatusThrough(this.#file, offsetBytes, lengthBytes);
   }
 
   resize(lengthBytes: number): Promise<void> {

@@ -2,6 +2,7 @@
 
 import { BlockError, QmpError } from "../../base/errors.ts";
 import type { IoVector } from "../../base/io-vector.ts";
+import { blockStatusThrough } from "../block-status.ts";
 import type { BlockDriver, BlockStatus, DriverChild, WriteZeroesOptions } from "../driver.ts";
 import type { BlockdevOptions, BlockdevReference, DriverOpener } from "../graph-options.ts";
 import type { BlockNode } from "../node.ts";
@@ -61,7 +62,7 @@ export class ThrottleDriver implements BlockDriver {
   }
 
   blockStatus(offsetBytes: number, lengthBytes: number): BlockStatus | Promise<BlockStatus> {
-    return this.#file.blockStatus(offsetBytes, lengthBytes);
+    return blockStatusThrough(this.#file, offsetBytes, lengthBytes);
   }
 
   resize(lengthBytes: number): Promise<void> {
