@@ -4,7 +4,7 @@ import { boardOf } from "../machine/boards.ts";
 import { CommandLineError, parseCommandLine } from "../machine/command-line.ts";
 import { MonitoredMachine } from "../machine/monitored-machine.ts";
 import { parseTraceOptions, type TraceSettings } from "../machine/trace-options.ts";
-import { QmpError } from "../src/base/errors.ts";
+import { BlockError, QmpError } from "../src/base/errors.ts";
 import { tracePointNames } from "../src/base/trace.ts";
 import { printTracesAsSet } from "./trace-printer.ts";
 
@@ -61,9 +61,16 @@ export async function runMachine(args: readonly string[], program: string, versi
   for (const signal of signals) process.on(signal, onSignal);
   // Neither an idle monitor nor a guest keeps the event loop going.
   const alive = setInterval(() => {}, 2 ** 30);
-  await machine.ended;
-  clearInterval(alive);
-  for (const signal of signals) process.off(signal, onSignal);
+  try {
+    await machine.ended;
+  } catch (error) {
+    // All has been closed. QEMU ends with status 0 then, too; but what may be lost is told.
+    if (!(error instanceof BlockError)) throw error;
+    process.stderr.write(`${program}: while closing: ${error.message}\n`);
+  } finally {
+    clearInterval(alive);
+    for (const signal of signals) process.off(signal, onSignal);
+  }
   return 0;
 }
 

@@ -30,6 +30,8 @@ export interface SystemMachineOptions {
   readonly clock?: Clock;
   /** What throttled requests wait by; `clock` by default. */
   readonly throttleClock?: Clock;
+  /** Where what filters say of requests that they stop goes; nowhere by default. */
+  readonly output?: (text: string) => void;
 }
 
 /**
@@ -51,11 +53,12 @@ export class SystemMachine {
 
   constructor(options: SystemMachineOptions) {
     const { ramBytes, stopped, events, board = virtBoards.aarch64, legacy = false, clock = systemClock } = options;
+    const { output = () => {} } = options;
     this.clock = clock;
     this.board = board;
     this.throttleGroups = new ThrottleGroups(options.throttleClock ?? clock);
     this.#events = new MachineEvents(events);
-    this.graph = new BlockGraph({ drivers: allDrivers(this.throttleGroups), clock });
+    this.graph = new BlockGraph({ drivers: allDrivers(this.throttleGroups, output), clock });
     this.jobs = new JobList(this.graph.names);
     this.runState = new RunState(stopped ? "prelaunch" : "running");
     this.memory = new GuestMemory({ baseAddress: board.ramBase, sizeBytes: ramBytes });

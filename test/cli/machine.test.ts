@@ -73,6 +73,27 @@ describe("vblk machine", () => {
       expect(lines.join("")).toContain("host-qmp-quit");
     }));
 
+  it("deletes a node and ends with status 0 though the last flush fails, as QEMU does, and says so", () =>
+    withFolder(async (folder) => {
+      writeFileSync(join(folder, "disk.img"), new Uint8Array(MIB));
+      const nodes = ["d", "e"].flatMap((name) => {
+        const image = { driver: "null-co", "node-name": `${name}-file`, size: MIB };
+        const options = { driver: "blkdebug", "node-name": name, image, "inject-error": [{ event: "none" }] };
+        return ["-blockdev", JSON.stringify(options)];
+      });
+      const { run, qmp } = await startMachine(folder, ["-M", "none", ...nodes]);
+      await qmp.execute("qmp_capabilities");
+      expect(await qmp.execute("blockdev-del", { "node-name": "d" })).toMatchObject({ return: {} });
+      const { return: left } = await qmp.execute("query-named-block-nodes");
+      expect((left as { "node-name": string }[]).map((node) => node["node-name"]).sort()).toEqual(["e", "e-file"]);
+      qmp.send("{'execute':'quit'}");
+      const { code, stderr } = await run.result;
+      expect({ code, stderr }).toEqual({
+        code: 0,
+        stderr: expect.stringContaining("while closing: Input/output error"),
+      });
+    }));
+
   it("backs a drive up while it is on a device, and tells the job's events in QEMU's order", () =>
     withFolder(async (folder) => {
       writeFileSync(join(folder, "disk.img"), new Uint8Array(MIB).fill(7));

@@ -30,9 +30,12 @@ export class Breakpoints implements DebugPoints {
   #suspended: Suspended[] = [];
   #drained = false;
 
-  /** `events` are those that requests can come to. */
-  constructor(events: readonly string[]) {
+  readonly #print: (text: string) => void;
+
+  /** `events` are those that requests can come to. What stops and what goes on is told by `print`, in QEMU's words. */
+  constructor(events: readonly string[], print: (text: string) => void = () => {}) {
     this.#events = events;
+    this.#print = print;
   }
 
   setBreakpoint(event: string, tag: string): Errno | undefined {
@@ -52,8 +55,7 @@ export class Breakpoints implements DebugPoints {
     const index = this.#suspended.findIndex((suspended) => suspended.tag === tag);
     if (index < 0) return "ENOENT";
     const [suspended] = this.#suspended.splice(index, 1);
-    if (resumeRequest.enabled) resumeRequest.emit({ tag });
-    suspended!.resume();
+    this.#goOn(suspended!);
     return undefined;
   }
 
@@ -85,15 +87,19 @@ export class Breakpoints implements DebugPoints {
 
   #suspend(tag: string): Promise<void> {
     if (suspendRequest.enabled) suspendRequest.emit({ tag });
+    this.#print(`blkdebug: Suspended request '${tag}'\n`);
     return new Promise((resume) => this.#suspended.unshift({ tag, resume }));
   }
 
   #resumeAll(which: (suspended: Suspended) => boolean): void {
     const resumed = this.#suspended.filter(which);
     this.#suspended = this.#suspended.filter((suspended) => !which(suspended));
-    for (const { tag, resume } of resumed) {
-      if (resumeRequest.enabled) resumeRequest.emit({ tag });
-      resume();
-    }
+    for (const each of resumed) this.#goOn(each);
+  }
+
+  #goOn({ tag, resume }: Suspended): void {
+    if (resumeRequest.enabled) resumeRequest.emit({ tag });
+    this.#print(`blkdebug: Resuming request '${tag}'\n`);
+    resume();
   }
 }

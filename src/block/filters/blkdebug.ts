@@ -1,13 +1,18 @@
 // blkdebug: a filter that fails and stops requests as its rules say. docs/reference/corrections.md E, monitor.md §5.1.
 
 import { BlockError } from "../../base/errors.ts";
+<<<<<<< Updated upstream
 import type { IoVector } from "../../base/io-vector.ts";
 import { blockStatusThrough } from "../block-status.ts";
+=======
+import { IoVector } from "../../base/io-vector.ts";
+>>>>>>> Stashed changes
 import type { DebugPoints } from "../debug-points.ts";
 import type { BlockDriver, BlockStatus, ChildRole, DriverChild, WriteZeroesOptions } from "../driver.ts";
 import type { BlockNode } from "../node.ts";
 import type { Permissions } from "../permissions.ts";
 import { Breakpoints } from "./blkdebug-breakpoints.ts";
+import { type BlkdebugLimits, type Piece, pieces } from "./blkdebug-limits.ts";
 import { type BlkdebugIoType, BlkdebugRules, type InjectErrorOptions, type SetStateOptions } from "./blkdebug-rules.ts";
 
 /** As QMP's BlkdebugEvent. The drivers here come to a few of them; all may be named. */
@@ -69,6 +74,10 @@ export interface BlkdebugOptions {
   /** Permissions that the filter needs of its image, and does not share, whatever its users do. */
   readonly takes?: number;
   readonly unshares?: number;
+  /** What the image is said to take at once; anything by default. */
+  readonly limits?: BlkdebugLimits | undefined;
+  /** Tells of requests that breakpoints stop, and that go on. */
+  readonly print?: ((text: string) => void) | undefined;
 }
 
 /**
@@ -82,12 +91,15 @@ export class BlkdebugDriver implements BlockDriver {
   readonly children: readonly DriverChild[];
   readonly #image: BlockNode;
   readonly #rules: BlkdebugRules;
-  readonly #breakpoints = new Breakpoints(BLKDEBUG_EVENTS);
+  readonly #breakpoints: Breakpoints;
   readonly #takes: number;
   readonly #unshares: number;
+  readonly #limits: BlkdebugLimits | undefined;
 
   constructor(options: BlkdebugOptions) {
-    const { image, injectErrors = [], setStates = [], takes = 0, unshares = 0 } = options;
+    const { image, injectErrors = [], setStates = [], takes = 0, unshares = 0, limits, print } = options;
+    this.#breakpoints = new Breakpoints(BLKDEBUG_EVENTS, print);
+    this.#limits = limits;
     this.#image = image;
     this.#rules = new BlkdebugRules(injectErrors, setStates);
     this.#takes = takes;
@@ -113,11 +125,14 @@ export class BlkdebugDriver implements BlockDriver {
   }
 
   read(offsetBytes: number, vector: IoVector): void | Promise<void> {
+    if (this.#limits !== undefined) return this.#readPieces(this.#limits, offsetBytes, vector);
     const failing = this.#fail("read", offsetBytes, vector.byteLength);
     return failing ?? this.#image.read(offsetBytes, vector);
   }
 
   write(offsetBytes: number, vector: IoVector): void | Promise<void> {
+    const limits = this.#limits;
+    if (limits !== undefined) return this.#writePieces(limits, offsetBytes, vector);
     return this.#writing("pwritev", () => {
       if (vector.abandoned) throw new BlockError("ECANCELED");
       const failing = this.#fail("write", offsetBytes, vector.byteLength);
@@ -126,13 +141,16 @@ export class BlkdebugDriver implements BlockDriver {
   }
 
   writeZeroes(offsetBytes: number, lengthBytes: number, options: WriteZeroesOptions): void | Promise<void> {
+    const limits = this.#limits;
     return this.#writing("pwritev_zero", () => {
+      if (limits !== undefined) return this.#zeroPieces(limits, offsetBytes, lengthBytes, options);
       const failing = this.#fail("write-zeroes", offsetBytes, lengthBytes);
       return failing ?? this.#image.writeZeroes(offsetBytes, lengthBytes, options);
     });
   }
 
   discard(offsetBytes: number, lengthBytes: number): void | Promise<void> {
+    if (this.#limits !== undefined) return this.#discardPieces(this.#limits, offsetBytes, lengthBytes);
     const failing = this.#fail("discard", offsetBytes, lengthBytes);
     return failing ?? this.#image.discard(offsetBytes, lengthBytes);
   }
@@ -165,6 +183,70 @@ export class BlkdebugDriver implements BlockDriver {
     this.#breakpoints.endDrain();
   }
 
+  /** As one request of whole blocks, cut where it is too long: rules see these, and the image what was asked for. */
+  async #readPieces({ alignBytes, maxTransferBytes }: BlkdebugLimits, offset: number, vector: IoVector): Promise<void> {
+    const part = new IoVector(vector.bytes);
+    const end = offset + vector.byteLength;
+    for (const { offsetBytes: at, lengthBytes } of blocks(offset, vector.byteLength, alignBytes, maxTransferBytes)) {
+      await this.#fail("read", at, lengthBytes);
+      const from = Math.max(at, offset);
+      part.slice(vector, from - offset, Math.min(at + lengthBytes, end) - from);
+      await this.#image.read(from, part);
+    }
+  }
+
+  /** Blocks that are written in part are read first, as far as rules can tell. */
+  async #writePieces(limits: BlkdebugLimits, offset: number, vector: IoVector): Promise<void> {
+    const { alignBytes, maxTransferBytes } = limits;
+    const end = offset + vector.byteLength;
+    const last = end - (end % alignBytes);
+    if (offset % alignBytes !== 0) await this.#readFirst("head", offset - (offset % alignBytes), alignBytes);
+    const one = last < offset && offset % alignBytes !== 0;
+    if (last !== end && !one) await this.#readFirst("tail", last, alignBytes);
+    await this.#writing("pwritev", async () => {
+      const part = new IoVector(vector.bytes);
+      for (const { offsetBytes: at, lengthBytes } of blocks(offset, vector.byteLength, alignBytes, maxTransferBytes)) {
+        if (vector.abandoned) throw new BlockError("ECANCELED");
+        await this.#fail("write", at, lengthBytes);
+        const from = Math.max(at, offset);
+        part.slice(vector, from - offset, Math.min(at + lengthBytes, end) - from);
+        await this.#image.write(from, part);
+      }
+    });
+  }
+
+  async #readFirst(end: "head" | "tail", offsetBytes: number, lengthBytes: number): Promise<void> {
+    await this.debugEvent(`pwritev_rmw_${end}`);
+    await this.#fail("read", offsetBytes, lengthBytes);
+    await this.debugEvent(`pwritev_rmw_after_${end}`);
+  }
+
+  /** What fills no unit is written as zeroes like any other data. */
+  async #zeroPieces(
+    { zeroUnitBytes, maxZeroBytes }: BlkdebugLimits,
+    offset: number,
+    length: number,
+    options: WriteZeroesOptions,
+  ): Promise<void> {
+    for (const { offsetBytes: at, lengthBytes, whole } of pieces(offset, length, zeroUnitBytes, maxZeroBytes)) {
+      await this.#fail(whole ? "write-zeroes" : "write", at, lengthBytes);
+      await this.#image.writeZeroes(at, lengthBytes, whole ? options : {});
+    }
+  }
+
+  /** What fills no unit is left as it is. */
+  async #discardPieces(
+    { discardUnitBytes, maxDiscardBytes }: BlkdebugLimits,
+    offset: number,
+    length: number,
+  ): Promise<void> {
+    for (const { offsetBytes: at, lengthBytes, whole } of pieces(offset, length, discardUnitBytes, maxDiscardBytes)) {
+      if (!whole) continue;
+      await this.#fail("discard", at, lengthBytes);
+      await this.#image.discard(at, lengthBytes);
+    }
+  }
+
   /** Throws or rejects where a rule says so. */
   #fail(kind: BlkdebugIoType, offsetBytes: number, lengthBytes: number): undefined | Promise<never> {
     const injection = this.#rules.injectionFor(kind, offsetBytes, lengthBytes);
@@ -195,4 +277,11 @@ export class BlkdebugDriver implements BlockDriver {
       await this.debugEvent("pwritev_done");
     }
   }
+}
+
+/** The blocks that a request touches, at most `max` bytes at a time. */
+function blocks(offset: number, length: number, align: number, max: number): Generator<Piece> {
+  const start = offset - (offset % align);
+  const end = Math.ceil((offset + length) / align) * align;
+  return pieces(start, end - start, align, max);
 }

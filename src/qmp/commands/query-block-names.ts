@@ -7,7 +7,18 @@ import { printJson } from "../json/print-json.ts";
 
 /** QEMU prints members in the order of a hash, so they have a fixed one; those that are not here come last. */
 const ORDER: readonly string[] = [
-  ...["offset", "read-zeroes", "throttle-group", "image", "driver", "config", "size", "cluster-size"],
+  ...[
+    "offset",
+    "read-zeroes",
+    "opt-write-zero",
+    "max-write-zero",
+    "throttle-group",
+    "image",
+    "driver",
+    "config",
+    "size",
+    "cluster-size",
+  ],
   ...["filename", "file", "target", "backing"],
 ];
 

@@ -1,6 +1,6 @@
 // What blkdebug is told to do, as QMP's BlockdevOptionsBlkdebug has it: docs/reference/corrections.md E.
 
-import { array, bool, enumeration, int, type Members, object, optional, str } from "./types.ts";
+import { array, bool, enumeration, int, int32, type Members, object, optional, str } from "./types.ts";
 
 const event = enumeration(
   ...["l1_update", "l1_grow_alloc_table", "l1_grow_write_table", "l1_grow_activate_table"],
@@ -35,11 +35,11 @@ const permission = enumeration("consistent-read", "write", "write-unchanged", "r
 export const blkdebugOptions: Members = {
   config: optional(str),
   align: optional(int),
-  "max-transfer": optional(int),
-  "opt-write-zero": optional(int),
-  "max-write-zero": optional(int),
-  "opt-discard": optional(int),
-  "max-discard": optional(int),
+  "max-transfer": optional(int32),
+  "opt-write-zero": optional(int32),
+  "max-write-zero": optional(int32),
+  "opt-discard": optional(int32),
+  "max-discard": optional(int32),
   "inject-error": optional(array(injectError)),
   "set-state": optional(array(setState)),
   "take-child-perms": optional(array(permission)),
