@@ -25,6 +25,11 @@ export class QmpSocket {
     return new QmpSocket(socket);
   }
 
+  /** A connection that somebody else has made. */
+  static over(socket: Socket): QmpSocket {
+    return new QmpSocket(socket);
+  }
+
   send(text: string): void {
     this.#socket.write(text);
   }
