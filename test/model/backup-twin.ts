@@ -51,9 +51,9 @@ export class BackupTwin {
     this.#faultsAtT0 = world.faultCount;
   }
 
-  /** The image that the target's data are in at last. */
-  get storage(): BlockNode {
-    return this.#target.driver.driverName === "memory" ? this.#target : bottom(this.#target);
+  /** Nodes that what is written to the target comes to. */
+  get written(): Set<BlockNode> {
+    return writtenThrough(this.#target);
   }
 
   note(disk: Disk, change: Change): void {
@@ -91,6 +91,7 @@ export class BackupTwin {
   /** By cluster, whether it belongs to the copy; undefined where that cannot be told from outside. */
   #covered(): Uint8Array | undefined {
     const clusters = new FlatBitmap(this.#t0.length, this.#clusterBytes);
+    if (this.#source.name !== "s2" && isSnapshot(this.#source)) return undefined;
     switch (this.#args["sync"]) {
       case "full":
         return clusters.bits.fill(1);
@@ -195,4 +196,15 @@ export function bottom(node: BlockNode): BlockNode {
   const { driver } = node;
   const child = driver.children[0]?.node;
   return driver instanceof FaultyDriver || driver.driverName === "memory" || child === undefined ? node : bottom(child);
+}
+
+/** It shows what something was at a moment that this model does not know. */
+function isSnapshot({ driver }: BlockNode): boolean {
+  return driver.driverName === "snapshot-access" || driver.children.some(({ node }) => isSnapshot(node));
+}
+
+function writtenThrough(node: BlockNode, nodes: Set<BlockNode> = new Set()): Set<BlockNode> {
+  nodes.add(node);
+  for (const { role, node: child } of node.driver.children) if (role !== "backing") writtenThrough(child, nodes);
+  return nodes;
 }

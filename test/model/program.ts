@@ -26,7 +26,10 @@ export type UserStep =
       readonly percent: number;
       readonly errno: "EIO" | "ENOSPC";
       readonly kinds: readonly string[];
-    };
+    }
+  /** A device comes to a node, or goes. */
+  | { readonly afterMs: number; readonly attach: string; readonly node: string; readonly shareRw: boolean }
+  | { readonly afterMs: number; readonly detach: string };
 
 export interface Program {
   readonly seed: number;

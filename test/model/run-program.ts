@@ -2,11 +2,13 @@
 
 import { expect } from "vitest";
 import { BlockError, QmpError } from "../../src/base/errors.ts";
+import type { BlockBackend } from "../../src/block/backend.ts";
 import type { BlockNode } from "../../src/block/node.ts";
+import { NO_PERMISSIONS } from "../../src/block/permissions.ts";
 import type { Job } from "../../src/job/job.ts";
 import type { JobEvent } from "../../src/job/job-event.ts";
 import type { JsonObject } from "../../src/qmp/json/value.ts";
-import { BackupTwin } from "./backup-twin.ts";
+import { BackupTwin, bottom } from "./backup-twin.ts";
 import type { Program, UserStep } from "./program.ts";
 import { tearDown } from "./tear-down.ts";
 import { World } from "./world.ts";
@@ -52,6 +54,7 @@ export class Runner {
   #made: BackupTwin[] = [];
   #marks: number[] = [];
   #conclusions = 0;
+  readonly #devices = new Map<string, BlockBackend>();
   /** What a job has done wrong. */
   #wrong: unknown;
 
@@ -74,6 +77,8 @@ export class Runner {
   async perform(step: UserStep): Promise<void> {
     await this.#world.simulation.after(step.afterMs);
     if ("fault" in step) this.#world.setFault(step.fault, step);
+    else if ("attach" in step) await this.#attach(step.attach, step.node, step.shareRw);
+    else if ("detach" in step) await this.detach(step.detach);
     else await this.execute(step.execute, step.arguments);
   }
 
@@ -104,6 +109,32 @@ export class Runner {
     return true;
   }
 
+  async detach(id: string): Promise<void> {
+    const device = this.#devices.get(id);
+    if (device === undefined) return;
+    this.#devices.delete(id);
+    device.detachDevice();
+    await this.#world.graph.removeBackend(device);
+  }
+
+  /** As a machine does it for `drive=NODE`. */
+  async #attach(id: string, nodeName: string, shareRw: boolean): Promise<void> {
+    const { graph } = this.#world;
+    const node = graph.node(nodeName);
+    if (node === undefined || this.#devices.has(id)) return;
+    const before = this.#stable();
+    let backend: BlockBackend | undefined;
+    try {
+      backend = graph.addBackend({ name: "", node, permissions: NO_PERMISSIONS });
+      backend.attachDevice({ id, path: id, shareRw });
+      this.#devices.set(id, backend);
+    } catch (error) {
+      if (!(error instanceof QmpError)) throw error;
+      if (backend !== undefined) await graph.removeBackend(backend);
+      expect(this.#stable(), `after a device that could not come: ${error.message}`).toBe(before);
+    }
+  }
+
   check(when: string, everyBit = false): void {
     if (this.#wrong !== undefined) throw this.#wrong;
     for (const { flat, node } of this.#world.disks) flat.check(node.bitmaps, when, everyBit);
@@ -112,6 +143,7 @@ export class Runner {
   /** Takes everything apart: nothing keeps anything from being deleted. */
   async dismantle(): Promise<void> {
     const { graph, server, disks } = this.#world;
+    for (const id of [...this.#devices.keys()]) await this.detach(id);
     for (const { backend } of disks) {
       expect(backend.inFlight).toBe(0);
       await graph.removeBackend(backend);
@@ -149,14 +181,16 @@ export class Runner {
     if (event.status === "null") this.#twins.delete(job);
   }
 
+  /** Others may write where the twin's target is: guests, or another job. */
   #shareStorage(twin: BackupTwin): void {
-    const disk = this.#world.diskOf(twin.storage);
-    if (disk !== undefined) {
-      disk.guest.share();
+    const { written } = twin;
+    for (const { node, guest } of this.#world.disks) {
+      if (!written.has(node)) continue;
+      guest.share();
       twin.shared = true;
     }
     for (const other of this.#twins.values()) {
-      if (other.ended || other.storage !== twin.storage) continue;
+      if (other.ended || [...other.written].every((node) => !written.has(node))) continue;
       other.shared = true;
       twin.shared = true;
     }
@@ -166,7 +200,9 @@ export class Runner {
   #apply({ type, data }: Action): void {
     const { disks } = this.#world;
     const [node, name] = [String(data["node"]), String(data["name"])];
-    const index = disks.findIndex((disk) => disk.flat.name === (node === "undefined" ? data["node-name"] : node));
+    const index = disks.findIndex(
+      (disk) => disk.flat.name === node || (type === "block_resize" && disk.node === this.#resized(data)),
+    );
     const flat = disks[index]?.flat;
     if (type.startsWith(BITMAP_COMMAND) || type === "block_resize") flat?.advance(this.#marks[index]!);
     switch (type) {
@@ -193,13 +229,18 @@ export class Runner {
         return this.#merge(node, data);
       case "block_resize":
         if (flat === undefined) return;
-        flat.resize(Number(data["size"]));
+        flat.resize(disks[index]!.node.lengthBytes);
         return disks[index]!.guest.resized(flat.lengthBytes);
       case "blockdev-backup":
         for (const [i, disk] of disks.entries()) disk.flat.advance(this.#marks[i]!);
         return this.#made.shift()!.start();
       default:
     }
+  }
+
+  /** Filters and raw nodes have the length of what they stand on. */
+  #resized(data: JsonObject): BlockNode {
+    return bottom(this.#world.graph.getNode(String(data["node-name"])));
   }
 
   #merge(node: string, data: JsonObject): void {

@@ -38,6 +38,7 @@ async function hasten({ simulation }: World, runner: Runner, job: Job, round: nu
   const luck = simulation.random.chance(0.5);
   if (status === "concluded") await runner.execute("job-dismiss", { id });
   else if (status === "pending") await runner.execute(luck ? "job-finalize" : "job-cancel", { id });
+  else if (round > 60) await runner.execute("job-cancel", { id });
   else if (status === "paused" && luck) await runner.execute("job-resume", { id });
   else if (status === "running" && job.speed > 0) await runner.execute("block-job-set-speed", { device: id, speed: 0 });
   else if (status === "running" && round > 30) await runner.execute("job-cancel", { id });
