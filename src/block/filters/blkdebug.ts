@@ -1,12 +1,8 @@
 // blkdebug: a filter that fails and stops requests as its rules say. docs/reference/corrections.md E, monitor.md §5.1.
 
 import { BlockError } from "../../base/errors.ts";
-<<<<<<< Updated upstream
-import type { IoVector } from "../../base/io-vector.ts";
-import { blockStatusThrough } from "../block-status.ts";
-=======
 import { IoVector } from "../../base/io-vector.ts";
->>>>>>> Stashed changes
+import { blockStatusThrough } from "../block-status.ts";
 import type { DebugPoints } from "../debug-points.ts";
 import type { BlockDriver, BlockStatus, ChildRole, DriverChild, WriteZeroesOptions } from "../driver.ts";
 import type { BlockNode } from "../node.ts";
