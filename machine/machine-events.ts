@@ -24,6 +24,7 @@ const STOP = defineEvent("STOP");
 const RESUME = defineEvent("RESUME");
 const RESET = defineEvent("RESET", cause);
 const SHUTDOWN = defineEvent("SHUTDOWN", cause);
+/** Told for each error: QEMU 7.2, and so recorded behaviour, does not limit it, other than 10.1 (monitor.md §4). */
 const BLOCK_IO_ERROR = defineEvent(
   "BLOCK_IO_ERROR",
   object({
