@@ -1,5 +1,6 @@
 // Feature bits, by number: VIRTIO 1.4 §5.2.3 (block device) and §6 (reserved ones, for rings and negotiation).
 
+export const VIRTIO_BLK_F_BARRIER = 0; // legacy
 export const VIRTIO_BLK_F_SIZE_MAX = 1;
 export const VIRTIO_BLK_F_SEG_MAX = 2;
 export const VIRTIO_BLK_F_GEOMETRY = 4;
