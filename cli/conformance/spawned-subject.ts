@@ -51,8 +51,8 @@ export class SpawnedSubjects implements SubjectFactory {
   }
 
   async open(options: SubjectOptions): Promise<Subject | SubjectUnavailable> {
-    if (options.zoned !== undefined) return { unavailable: "the program has no zoned disks" };
-    if (options.bigEndian) return { unavailable: "the program has no big-endian guest" };
+    const unavailable = whatIsMissing(options);
+    if (unavailable !== undefined) return { unavailable };
     const paths = this.#paths();
     writeFileSync(paths.image, "");
     truncateSync(paths.image, options.capacitySectors * SECTOR_BYTES);
@@ -97,25 +97,37 @@ interface SubjectPaths {
   readonly monitor: string;
 }
 
+/** Why the program cannot make such a device. */
+function whatIsMissing(options: SubjectOptions): string | undefined {
+  if (options.zoned !== undefined) return "the program has no zoned disks";
+  if (options.bigEndian) return "the program has no big-endian guest";
+  if (options.lifetime !== undefined) return "the program has no disks that know their wear";
+  if (options.secureErase !== undefined) return "the program has no disks that erase for good";
+  if (options.barrier === true) return "the program has no VIRTIO_BLK_F_BARRIER";
+  return undefined;
+}
+
 /** The disk is raw over blkdebug over a file: blkdebug is where the host holds requests. */
 function commandLine(options: SubjectOptions, paths: SubjectPaths): readonly string[] {
+  const discard = options.unmaps === false ? "ignore" : "unmap";
   const disk = {
     driver: "raw",
     "node-name": "disk",
     "read-only": options.readOnly,
-    discard: "unmap",
+    discard,
     file: {
       driver: "blkdebug",
       "node-name": "debug",
       "read-only": options.readOnly,
-      discard: "unmap",
-      image: { driver: "file", filename: paths.image, "read-only": options.readOnly, discard: "unmap" },
+      discard,
+      image: { driver: "file", filename: paths.image, "read-only": options.readOnly, discard },
     },
   };
   const device = [
     "virtio-blk-device,drive=disk,serial=conformance",
     `packed=${options.packed ? "on" : "off"}`,
     `num-queues=${options.queues}`,
+    ...diskProperties(options),
   ].join(",");
   return [
     ...["-M", "virt", "-accel", "tcg", "-S", "-nodefaults", "-display", "none", "-m", `${RAM_MIB}M`],
@@ -124,6 +136,23 @@ function commandLine(options: SubjectOptions, paths: SubjectPaths): readonly str
     ...["-qmp", `unix:${paths.monitor},server=on,wait=off`],
     ...["-blockdev", JSON.stringify(disk), "-device", device],
   ];
+}
+
+/** What the disk says of itself, as properties of the device; none where a case does not care. */
+function diskProperties({ blockSizeBytes, geometry, topology }: SubjectOptions): readonly string[] {
+  const properties: string[] = [];
+  if (blockSizeBytes !== undefined) properties.push(`logical_block_size=${blockSizeBytes}`);
+  if (geometry !== undefined) {
+    const { cylinders, heads, sectors } = geometry;
+    properties.push(`cyls=${cylinders}`, `heads=${heads}`, `secs=${sectors}`);
+  }
+  const block = blockSizeBytes ?? SECTOR_BYTES;
+  const physical = block << (topology?.physicalBlockExp ?? 0);
+  if (physical > SECTOR_BYTES) properties.push(`physical_block_size=${physical}`);
+  if (topology !== undefined) {
+    properties.push(`min_io_size=${topology.minIoBlocks * block}`, `opt_io_size=${topology.optIoBlocks * block}`);
+  }
+  return properties;
 }
 
 /** What a monitor can do for the suite. */

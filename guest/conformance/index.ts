@@ -10,6 +10,10 @@ export {
 } from "./requirement.ts";
 export { type CaseResult, plannedRuns, type RunOptions, runCases } from "./runner.ts";
 export type {
+  DiskGeometry,
+  DiskLifetime,
+  DiskTopology,
+  SecureEraseLimits,
   Subject,
   SubjectFactory,
   SubjectHost,

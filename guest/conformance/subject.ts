@@ -16,11 +16,57 @@ export interface SubjectOptions {
   readonly queues: number;
   /** The guest is big-endian: of account to a legacy device alone. */
   readonly bigEndian: boolean;
-  /** A zoned disk, host-managed. */
+  /** The size of a block that the disk says it has; 512 when left out. */
+  readonly blockSizeBytes?: number | undefined;
+  /** What the disk pretends to turn; the device is to offer GEOMETRY. */
+  readonly geometry?: DiskGeometry | undefined;
+  /** How the disk likes to be used, in blocks; the device is to offer TOPOLOGY. */
+  readonly topology?: DiskTopology | undefined;
+  /** Whether the storage can give room back. When left out it is as whoever makes devices likes. */
+  readonly unmaps?: boolean | undefined;
+  /** What the storage knows of its wear. When left out it knows nothing. */
+  readonly lifetime?: DiskLifetime | undefined;
+  /** The storage can erase for good, within these limits; the device is to offer SECURE_ERASE. */
+  readonly secureErase?: SecureEraseLimits | undefined;
+  /** The device, a legacy one, is to offer BARRIER. */
+  readonly barrier?: boolean | undefined;
+  /** A zoned disk; the device is to offer ZONED where it is not a legacy one. */
   readonly zoned?: ZonedDisk | undefined;
 }
 
-/** A zoned disk that a case wants: conventional zones first, then sequential ones that writes are required to follow. */
+/** VIRTIO 1.4 §5.2.4, `geometry`. */
+export interface DiskGeometry {
+  readonly cylinders: number;
+  readonly heads: number;
+  readonly sectors: number;
+}
+
+/** VIRTIO 1.4 §5.2.4, `topology`; its `alignment_offset` is 0. */
+export interface DiskTopology {
+  /** Blocks in a physical one, as a power of two. */
+  readonly physicalBlockExp: number;
+  readonly minIoBlocks: number;
+  readonly optIoBlocks: number;
+}
+
+/** What GET_LIFETIME is to answer, VIRTIO 1.4 §5.2.6. */
+export interface DiskLifetime {
+  readonly preEolInfo: number;
+  readonly estimateA: number;
+  readonly estimateB: number;
+}
+
+/** VIRTIO 1.4 §5.2.4, `max_secure_erase_sectors`, `max_secure_erase_seg` and `secure_erase_sector_alignment`. */
+export interface SecureEraseLimits {
+  readonly maxSectors: number;
+  readonly maxSegments: number;
+  readonly alignmentSectors: number;
+}
+
+/**
+ * A zoned disk that a case wants: conventional zones first, then sequential ones, which writes are required (on a host-managed
+ * disk) or preferred to follow. Zones are counted from 0. The last one ends where the disk does, wherever that is.
+ */
 export interface ZonedDisk {
   readonly model: "host-managed" | "host-aware";
   readonly zoneSectors: number;
@@ -31,6 +77,10 @@ export interface ZonedDisk {
   /** 0 is no limit. */
   readonly maxOpenZones: number;
   readonly maxActiveZones: number;
+  /** The greatest append; 0 is none at all. */
+  readonly maxAppendSectors: number;
+  /** Writes to sequential zones begin and end at multiples of it. */
+  readonly writeGranularityBytes: number;
   /** Zones, by number, that are read-only or offline from the start. */
   readonly readOnlyZones: readonly number[];
   readonly offlineZones: readonly number[];

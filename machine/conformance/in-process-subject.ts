@@ -1,6 +1,7 @@
 // This project's device as a subject of the conformance suite, in the suite's own process.
 
 import { VirtioBlk } from "../../devices/virtio-blk/virtio-blk.ts";
+import type { BlockTopology } from "../../devices/virtio-blk/virtio-blk-config.ts";
 import type { RingFeatures } from "../../devices/virtio-features.ts";
 import { VirtioMmio } from "../../devices/virtio-mmio.ts";
 import type { Subject, SubjectFactory, SubjectOptions, SubjectUnavailable } from "../../guest/conformance/subject.ts";
@@ -32,12 +33,18 @@ export function inProcessSubjects(version: string): SubjectFactory {
 
 async function open(options: SubjectOptions): Promise<Subject | SubjectUnavailable> {
   const driver = new HeldDriver(options.capacitySectors * SECTOR_BYTES, options.readOnly);
-  const node = new BlockNode({ name: "disk", driver, discard: "unmap" });
+  const node = new BlockNode({ name: "disk", driver, discard: options.unmaps === false ? "ignore" : "unmap" });
   const backend = new BlockBackend({ name: "disk", node, readOnly: options.readOnly });
   const memory = new GuestMemory({ baseAddress: RAM_BASE, sizeBytes: RAM_BYTES });
   const line = new InterruptLine();
   const rings = { ...EVERY_RING_FEATURE, packed: options.packed };
-  const device = new VirtioBlk({ backend, serial: "conformance", clock: systemClock, offeredFeatures: rings });
+  const device = new VirtioBlk({
+    backend,
+    serial: "conformance",
+    clock: systemClock,
+    offeredFeatures: rings,
+    topology: topologyOf(options),
+  });
   const region = new VirtioMmio({ device, memory, line, legacy: options.legacy, bigEndian: options.bigEndian });
   let release: (() => void) | undefined;
   return {
@@ -65,6 +72,11 @@ async function open(options: SubjectOptions): Promise<Subject | SubjectUnavailab
       await node.close();
     },
   };
+}
+
+function topologyOf({ blockSizeBytes = SECTOR_BYTES, topology }: SubjectOptions): BlockTopology {
+  const { physicalBlockExp = 0, minIoBlocks = 0, optIoBlocks = 0 } = topology ?? {};
+  return { blockSizeBytes, physicalBlockExp, alignmentOffsetBlocks: 0, minIoBlocks, optIoBlocks };
 }
 
 async function settle(): Promise<void> {
