@@ -1,11 +1,10 @@
-// Counts the tests in a JSON report of vitest and prints them as one line; exit code 0 only for a run in which all went well.
+// Counts the tests in JSON reports of vitest and prints them as one line; exit code 0 only if all went well in each run.
 import { readFileSync } from "node:fs";
 
-const [reportPath] = process.argv.slice(2);
-const { success, testResults } = JSON.parse(readFileSync(reportPath, "utf8"));
+const reports = process.argv.slice(2).map((path) => JSON.parse(readFileSync(path, "utf8")));
 
 const counts = { passed: 0, failed: 0, skipped: 0 };
-for (const file of testResults) {
+for (const file of reports.flatMap(({ testResults }) => testResults)) {
   for (const { status } of file.assertionResults) {
     if (status === "passed" || status === "failed") counts[status]++;
     else counts.skipped++; // skipped, pending, todo, disabled: did not run
@@ -15,4 +14,4 @@ for (const file of testResults) {
 }
 
 console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
-process.exitCode = success && counts.failed === 0 && counts.passed > 0 ? 0 : 1;
+process.exitCode = reports.every(({ success }) => success) && counts.failed === 0 && counts.passed > 0 ? 0 : 1;
