@@ -44,6 +44,7 @@ const RING_SWITCHES = {
   event_idx: "eventIndex",
   indirect_desc: "indirect",
   in_order: "inOrder",
+  notification_data: "notificationData",
   queue_reset: "ringReset",
   iommu_platform: "accessPlatform",
 } as const satisfies Readonly<Record<string, keyof RingFeatures>>;
@@ -65,6 +66,13 @@ const KEYS = [
 ];
 
 const POLICIES: readonly ErrorPolicy[] = ["auto", "report", "ignore", "stop", "enospc"];
+
+/** The properties that can be set, with the types that device-list-properties tells of them. */
+export const deviceProperties: readonly { readonly name: string; readonly type: "bool" | "str" }[] = [
+  ...new Set([...KEYS, ...Object.keys(FIXED)]),
+]
+  .filter((name) => name !== "driver" && name !== "id" && name !== "bus")
+  .map((name) => ({ name, type: name in RING_SWITCHES ? "bool" : "str" }));
 
 /** Reads the option string, whose first part may be the driver's name alone; `defaults` are what it does not say. A `QmpError` has QEMU's text where it has the case. */
 export function parseDeviceOptions(text: string, defaults: Options = new Map()): VirtioBlkDeviceOptions {

@@ -4,6 +4,7 @@ import { QmpError } from "../src/base/errors.ts";
 import { type Command, defineCommand } from "../src/qmp/command.ts";
 import type { JsonValue } from "../src/qmp/json/value.ts";
 import { any, array, bool, enumeration, int, object, optional, str } from "../src/qmp/schema/types.ts";
+import { deviceProperties } from "./device-options.ts";
 import { type QomObject, qomTree, resolveQomPath } from "./qom-tree.ts";
 import { implementersOf, qomTypes } from "./qom-types.ts";
 import type { SystemMachine } from "./system-machine.ts";
@@ -25,7 +26,7 @@ const machineInfo = object({
 const typeInfo = object({ name: str, parent: optional(str), abstract: optional(bool) });
 const propertyInfo = object({ name: str, type: str });
 
-/** query-machines, query-target, qom-list, qom-get, qom-list-types, device_add and device_del. */
+/** query-machines, query-target, qom-list, qom-get, qom-list-types, device-list-properties, device_add and device_del. */
 export function qomCommands(machine: SystemMachine): Command[] {
   const { board, slots } = machine;
   const find = (path: string): QomObject => {
@@ -70,6 +71,15 @@ export function qomCommands(machine: SystemMachine): Command[] {
             ...(type.parent === undefined ? {} : { parent: type.parent }),
             ...(type.abstract ? { abstract: true } : {}),
           })),
+    }),
+    defineCommand({
+      name: "device-list-properties",
+      arguments: object({ typename: str }),
+      returns: array(propertyInfo),
+      run: ({ typename }) => {
+        if (typename !== DEVICE) throw new QmpError(`Device '${typename}' not found`, "DeviceNotFound");
+        return deviceProperties;
+      },
     }),
     defineCommand({
       name: "device_add",

@@ -24,7 +24,7 @@ export interface RunOptions {
   readonly variants: readonly Variant[];
   /** Called after each case. */
   readonly onResult?: (result: CaseResult) => void;
-  /** No further case is begun once it is aborted. */
+  /** Once it is aborted no further case is begun, and what the last one came to is left out. */
   readonly signal?: AbortSignal;
 }
 
@@ -42,9 +42,11 @@ export function plannedRuns(
 /** Runs every planned pair. Never rejects for what a device does. */
 export async function runCases(options: RunOptions): Promise<readonly CaseResult[]> {
   const results: CaseResult[] = [];
+  const aborted = (): boolean => options.signal?.aborted === true;
   for (const { conformanceCase, variant } of plannedRuns(options)) {
-    if (options.signal?.aborted === true) break;
+    if (aborted()) break;
     const verdict = await runCase(options.factory, conformanceCase, variant);
+    if (aborted()) break; // what aborts the run may have ended the device with it
     const result = { conformanceCase, variant, verdict };
     results.push(result);
     options.onResult?.(result);

@@ -81,7 +81,7 @@ export class QtestChannel {
     if (this.#queued === 1024) this.flush();
   }
 
-  /** Sends a command and returns what stands behind `OK ` in the answer. Throws an `Error` for any other answer. */
+  /** Sends a command and returns what stands behind `OK ` in the answer. Any other answer is a loss. */
   ask(command: string): string {
     this.send(command);
     return this.flush();
@@ -96,8 +96,15 @@ export class QtestChannel {
     this.#queued = 0;
     const lines = this.#exchange(request).split("\n");
     const wrong = lines.findIndex((line) => !line.startsWith("OK"));
-    if (wrong >= 0) throw new Error(`qtest: '${commands.split("\n")[wrong]}' was answered '${lines[wrong]}'`);
+    if (wrong >= 0) return this.misunderstood(commands.split("\n")[wrong]!, lines[wrong]!);
     return lines.at(-1)!.slice(3);
+  }
+
+  /** Throws: what answers like this is no qtest server, or none any more. */
+  misunderstood(command: string, answer: string): never {
+    this.#lost = `qtest: '${command.slice(0, 80)}' was answered '${answer.slice(0, 80)}'`;
+    this.#post({ kind: "disconnect" });
+    throw new TargetLostError(this.#lost);
   }
 
   #exchange(request: ChannelRequest): string {

@@ -41,7 +41,7 @@ export class QtestTarget implements GuestTarget {
   }
 
   readRegister(offset: number, width: AccessWidth = 4): number {
-    return Number(this.#channel.ask(`read${WIDTH_LETTERS[width]} ${hex(this.#registerBase + offset)}`));
+    return Number(this.#askForValue(`read${WIDTH_LETTERS[width]} ${hex(this.#registerBase + offset)}`, width));
   }
 
   writeRegister(offset: number, value: number, width: AccessWidth = 4): void {
@@ -60,7 +60,7 @@ export class QtestTarget implements GuestTarget {
   }
   readRam64(address: number): bigint {
     this.#checkRam(address, 8);
-    return BigInt(this.#channel.ask(`readq ${hex(address)}`));
+    return this.#askForValue(`readq ${hex(address)}`, 8);
   }
 
   writeRam8(address: number, value: number): void {
@@ -80,7 +80,11 @@ export class QtestTarget implements GuestTarget {
     this.#checkRam(address, into.length);
     for (let done = 0; done < into.length; done += MAX_BLOCK_BYTES) {
       const bytes = Math.min(MAX_BLOCK_BYTES, into.length - done);
-      into.set(Buffer.from(this.#channel.ask(`b64read ${hex(address + done)} ${bytes}`), "base64"), done);
+      const command = `b64read ${hex(address + done)} ${bytes}`;
+      const answer = this.#channel.ask(command);
+      const block = Buffer.from(answer, "base64");
+      if (block.length !== bytes) this.#channel.misunderstood(command, answer);
+      into.set(block, done);
     }
   }
 
@@ -136,7 +140,15 @@ export class QtestTarget implements GuestTarget {
 
   #readRam(letter: string, address: number, bytes: number): number {
     this.#checkRam(address, bytes);
-    return Number(this.#channel.ask(`read${letter} ${hex(address)}`));
+    return Number(this.#askForValue(`read${letter} ${hex(address)}`, bytes));
+  }
+
+  /** Reads are answered in hexadecimal, with as many digits as a register of 64 bits has, whatever their width. */
+  #askForValue(command: string, bytes: number): bigint {
+    const answer = this.#channel.ask(command);
+    const value = /^0x[0-9a-f]{1,16}$/i.test(answer) ? BigInt(answer) : undefined;
+    if (value === undefined || value >> BigInt(8 * bytes) !== 0n) return this.#channel.misunderstood(command, answer);
+    return value;
   }
 
   #writeRam(letter: string, address: number, value: number | bigint, bytes: number): void {

@@ -66,9 +66,11 @@ function open(path: string): void {
 function take(text: string): void {
   const lines = (rest + text).split("\n");
   rest = lines.pop()!;
+  if (rest.length > ANSWER_BYTES) return refuse("an answer is too long");
   for (const line of lines) {
     if (line.startsWith("IRQ ")) changeInterrupt(line);
-    else answer(line);
+    else if (expected > 0) answer(line);
+    else return refuse(`the other end says '${line.slice(0, 80)}', which nobody asked for`);
   }
 }
 
@@ -79,9 +81,17 @@ function changeInterrupt(line: string): void {
   if (Atomics.exchange(control, CONTROL_INTERRUPT, raised) === 0 && raised === 1) parentPort!.postMessage("raised");
 }
 
+/** What talks like this is no qtest server: nothing more is taken from it. */
+function refuse(reason: string): void {
+  socket?.destroy();
+  socket = undefined;
+  rest = "";
+  lose(reason);
+}
+
 function answer(line: string): void {
   gathered.push(line);
-  if (expected === 0 || gathered.length < expected) return;
+  if (gathered.length < expected) return;
   const { read, written } = encoder.encodeInto(gathered.join("\n"), answers);
   expected = 0;
   // Nobody asks for more than fits; a device's answer that is longer still must not look like a whole one.

@@ -1,13 +1,26 @@
 // The device status field: VIRTIO 1.4 §2.1.
 
 import { VIRTIO_BLK_T_IN } from "../../constants/blk.ts";
-import { VIRTIO_F_ACCESS_PLATFORM, VIRTIO_F_ORDER_PLATFORM } from "../../constants/features.ts";
+import { VIRTIO_F_ACCESS_PLATFORM, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_ORDER_PLATFORM } from "../../constants/features.ts";
 import { VIRTIO_MMIO_INTERRUPT_CONFIG_CHANGE, VIRTIO_MMIO_INTERRUPT_USED_BUFFER } from "../../constants/mmio.ts";
 import { VIRTIO_STATUS_DEVICE_NEEDS_RESET } from "../../constants/status.ts";
 import { type ConformanceCase, conformanceCase } from "../case.ts";
+import type { DeviceUnderTest } from "../device-under-test.ts";
 import { holdOneRead } from "../held-request.ts";
-import { breakRing } from "../provocations.ts";
+import { breakRing, offerEndlessList } from "../provocations.ts";
 import { RamWatch } from "../ram-watch.ts";
+import type { Ring } from "../ring.ts";
+
+/** Neither asking for a reset nor going on is to be stuck. */
+async function checkNotStuck(device: DeviceUnderTest, ring: Ring, what: string): Promise<void> {
+  if ((device.registers.status & VIRTIO_STATUS_DEVICE_NEEDS_RESET) !== 0) return;
+  const placed = device.place(ring, { type: VIRTIO_BLK_T_IN, inBytes: 512 });
+  ring.notify();
+  await device.settle();
+  let used = ring.takeUsed();
+  while (used !== undefined && used.id !== placed.id) used = ring.takeUsed();
+  device.check(used !== undefined, `the device neither sets DEVICE_NEEDS_RESET nor goes on after ${what}`);
+}
 
 export const statusCases: readonly ConformanceCase[] = [
   conformanceCase("STAT-DEV-001", "uses no available buffer before DRIVER_OK", async (device) => {
@@ -35,23 +48,22 @@ export const statusCases: readonly ConformanceCase[] = [
   }),
 
   conformanceCase("STAT-DEV-003", "asks for a reset when only a reset can help", async (device) => {
-    const ring = await device.initialise();
+    const ring = await device.initialise({ features: [VIRTIO_F_INDIRECT_DESC] });
     await breakRing(device, ring);
-    if ((device.registers.status & VIRTIO_STATUS_DEVICE_NEEDS_RESET) !== 0) return;
-    // Neither asking for a reset nor going on is to be stuck.
-    const placed = device.place(ring, { type: VIRTIO_BLK_T_IN, inBytes: 512 });
-    ring.notify();
-    await device.settle();
-    let used = ring.takeUsed();
-    while (used !== undefined && used.id !== placed.id) used = ring.takeUsed();
-    device.check(used !== undefined, "the device neither sets DEVICE_NEEDS_RESET nor goes on after a broken ring");
+    await checkNotStuck(device, ring, "a broken ring");
+  }),
+
+  conformanceCase("STAT-DEV-003", "asks for a reset when a list does not end", async (device) => {
+    const ring = await device.initialise();
+    await offerEndlessList(device, ring);
+    await checkNotStuck(device, ring, "a list without an end");
   }),
 
   conformanceCase(
     "STAT-DEV-004",
     "tells of DEVICE_NEEDS_RESET by a configuration change notification",
     async (device) => {
-      const ring = await device.initialise();
+      const ring = await device.initialise({ features: [VIRTIO_F_INDIRECT_DESC] });
       await breakRing(device, ring);
       const asks = (device.registers.status & VIRTIO_STATUS_DEVICE_NEEDS_RESET) !== 0;
       device.skipUnless(asks, "the device does not set DEVICE_NEEDS_RESET for a broken ring");
@@ -75,7 +87,9 @@ export const statusCases: readonly ConformanceCase[] = [
       device.registers.status = status;
       device.equal(device.registers.status, status, `Status after ${status} was written`);
     }
-    device.acceptFeatures(device.chooseFeatures({ features: [VIRTIO_F_ACCESS_PLATFORM, VIRTIO_F_ORDER_PLATFORM] }));
+    device.acceptFeatures(
+      device.chooseFeatures({ features: [VIRTIO_F_ACCESS_PLATFORM, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_ORDER_PLATFORM] }),
+    );
     for (const status of [0x0b, 0x0f]) {
       device.registers.status = status;
       device.equal(device.registers.status, status, `Status after 0x${status.toString(16)} was written`);
@@ -83,7 +97,7 @@ export const statusCases: readonly ConformanceCase[] = [
   }),
 
   conformanceCase("STAT-DEV-007", "keeps DEVICE_NEEDS_RESET until it is reset", async (device) => {
-    const ring = await device.initialise();
+    const ring = await device.initialise({ features: [VIRTIO_F_INDIRECT_DESC] });
     await breakRing(device, ring);
     const status = device.registers.status;
     const asks = (status & VIRTIO_STATUS_DEVICE_NEEDS_RESET) !== 0;
