@@ -67,9 +67,22 @@ export class Disk {
     return this.#driver.features;
   }
 
-  /** Descriptors of the request queue. */
+  /** Descriptors of a request queue. */
   get queueSize(): number {
     return this.#driver.queueSize;
+  }
+
+  /** Request queues in use. */
+  get queueCount(): number {
+    return this.#driver.queueCount;
+  }
+
+  /**
+   * Resets one request queue alone and starts it anew (§2.6.1). Requests that the device has in it reject with a
+   * `GuestClosedError`, whether carried out or not. Needs VIRTIO_F_RING_RESET.
+   */
+  resetQueue(index = 0): Promise<void> {
+    return this.#driver.resetQueue(index);
   }
 
   /** Bytes of data of the largest request; reads and writes of more are cut. */

@@ -7,7 +7,8 @@ import { GuestClosedError } from "./errors.ts";
 import { RawSplitQueue } from "./raw-split-queue.ts";
 import { VirtioMmioRegisters } from "./registers.ts";
 import type { GuestTarget } from "./target.ts";
-import { VirtioBlkDriver, type VirtioBlkDriverOptions } from "./virtio-blk-driver.ts";
+import { VirtioBlkDriver } from "./virtio-blk-driver.ts";
+import type { VirtioBlkDriverOptions } from "./virtio-blk-driver-options.ts";
 
 /** How to make a `Guest`. */
 export interface GuestOptions {

@@ -9,14 +9,18 @@ import {
   VIRTIO_MMIO_DEVICE_ID,
   VIRTIO_MMIO_DRIVER_FEATURES,
   VIRTIO_MMIO_DRIVER_FEATURES_SEL,
+  VIRTIO_MMIO_GUEST_PAGE_SIZE,
   VIRTIO_MMIO_INTERRUPT_ACK,
   VIRTIO_MMIO_INTERRUPT_STATUS,
   VIRTIO_MMIO_MAGIC_VALUE,
+  VIRTIO_MMIO_QUEUE_ALIGN,
   VIRTIO_MMIO_QUEUE_DESC_LOW,
   VIRTIO_MMIO_QUEUE_DEVICE_LOW,
   VIRTIO_MMIO_QUEUE_DRIVER_LOW,
   VIRTIO_MMIO_QUEUE_NOTIFY,
+  VIRTIO_MMIO_QUEUE_PFN,
   VIRTIO_MMIO_QUEUE_READY,
+  VIRTIO_MMIO_QUEUE_RESET,
   VIRTIO_MMIO_QUEUE_SEL,
   VIRTIO_MMIO_QUEUE_SIZE,
   VIRTIO_MMIO_QUEUE_SIZE_MAX,
@@ -132,6 +136,34 @@ export class VirtioMmioRegisters {
 
   set queueDevice(address: number | bigint) {
     this.#write64(VIRTIO_MMIO_QUEUE_DEVICE_LOW, address);
+  }
+
+  /** 1 while the selected queue is being reset: §2.6.1. */
+  get queueReset(): number {
+    return this.read(VIRTIO_MMIO_QUEUE_RESET);
+  }
+
+  set queueReset(reset: number) {
+    this.write(VIRTIO_MMIO_QUEUE_RESET, reset);
+  }
+
+  /** Version 1: bytes of the page that `queuePfn` counts in. */
+  set guestPageSize(bytes: number) {
+    this.write(VIRTIO_MMIO_GUEST_PAGE_SIZE, bytes);
+  }
+
+  /** Version 1: alignment of the used ring, in bytes. */
+  set queueAlign(bytes: number) {
+    this.write(VIRTIO_MMIO_QUEUE_ALIGN, bytes);
+  }
+
+  /** Version 1: the page where the selected queue begins, 0 when it is not in use. */
+  get queuePfn(): number {
+    return this.read(VIRTIO_MMIO_QUEUE_PFN);
+  }
+
+  set queuePfn(page: number) {
+    this.write(VIRTIO_MMIO_QUEUE_PFN, page);
   }
 
   get configGeneration(): number {

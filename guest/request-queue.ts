@@ -1,50 +1,32 @@
-// Requests of a block device on one virtqueue: those that wait for room, in order, and those that the device has.
+// Requests of a block device on all its virtqueues: those that wait for room, in order, and those that the device has.
 
 import type { GuestAllocator } from "./allocator.ts";
-import { type BlockRequest, STATUS_NOT_WRITTEN } from "./block-request.ts";
-import { BufferChain } from "./buffer-chain.ts";
-import { VIRTIO_BLK_HEADER_BYTES } from "./constants/blk.ts";
+import type { BlockRequest } from "./block-request.ts";
 import { GuestOutOfMemoryError } from "./errors.ts";
-import type { GuestTarget } from "./target.ts";
-import type { Virtqueue } from "./virtqueue.ts";
-
-/** What a `RequestQueue` stands on. */
-export interface RequestQueueOptions {
-  readonly target: GuestTarget;
-  readonly allocator: GuestAllocator;
-  readonly queue: Virtqueue;
-  /** Data is cut into buffers of at most this many bytes. */
-  readonly segmentBytes: number;
-}
+import type { RequestRing } from "./request-ring.ts";
 
 /**
- *   push ──▶ waiting ──submitFirst──▶ in the ring ──drain──▶ owner.requestDone
- *               └───────────────┴────────failAll───────────▶ owner.requestFailed
+ *   push ──▶ waiting ──submitFirst──▶ in a ring ──drain──▶ owner.requestDone
+ *               └───────────────┴───────failAll──────────▶ owner.requestFailed
  *
- * First come, first served: a request that finds no descriptors or no RAM waits, and all behind it, until requests in the ring
- * have ended. Data goes through RAM taken for the request: copied in when it enters the ring, out when it has ended.
+ * First come, first served: a request that finds no descriptors or no RAM waits, and all behind it, until requests in the rings
+ * have ended. Rings take turns.
  */
 export class RequestQueue {
-  /** What requests are stamped with when they enter the ring, for `hasSubmittedBefore`. */
+  /** What requests are stamped with when they enter a ring, for `hasSubmittedBefore`. */
   tick = 0;
-  readonly #target: GuestTarget;
   readonly #allocator: GuestAllocator;
-  readonly #queue: Virtqueue;
-  readonly #segmentBytes: number;
-  readonly #chain = new BufferChain();
-  /** By token. */
-  readonly #inRing: (BlockRequest | undefined)[];
+  /** Those that take requests, and those whose queue is being reset. */
+  readonly #rings: RequestRing[];
+  readonly #detached: RequestRing[] = [];
+  /** Whose turn it is. */
+  #turn = 0;
   #firstWaiting: BlockRequest | undefined;
   #lastWaiting: BlockRequest | undefined;
-  /** RAM of requests that failed while the device had them. */
-  readonly #abandoned: number[] = [];
 
-  constructor(options: RequestQueueOptions) {
-    this.#target = options.target;
-    this.#allocator = options.allocator;
-    this.#queue = options.queue;
-    this.#segmentBytes = options.segmentBytes;
-    this.#inRing = new Array(options.queue.size).fill(undefined);
+  constructor(allocator: GuestAllocator, rings: readonly RequestRing[]) {
+    this.#allocator = allocator;
+    this.#rings = [...rings];
   }
 
   /** Requests wait for `submitFirst`. */
@@ -52,9 +34,11 @@ export class RequestQueue {
     return this.#firstWaiting !== undefined;
   }
 
-  /** Requests in the ring. */
+  /** Requests in the rings. */
   get inFlight(): number {
-    return this.#queue.inFlight;
+    let count = 0;
+    for (let i = 0; i < this.#rings.length; i++) count += this.#rings[i]!.queue.inFlight;
+    return count;
   }
 
   push(request: BlockRequest): void {
@@ -64,70 +48,80 @@ export class RequestQueue {
   }
 
   /**
-   * Puts the first waiting request into the ring, for the next kick. Returns the bytes of its data, or -1 when it has to wait
-   * for those in the ring. One that nothing in the ring could make room for fails with a `GuestOutOfMemoryError`.
+   * Puts the first waiting request into a ring, for the next kick. Returns the bytes of its data, or -1 when it has to wait
+   * for those in the rings. One that nothing in the rings could make room for fails with a `GuestOutOfMemoryError`.
    */
   submitFirst(): number {
     const request = this.#firstWaiting!;
     const address = this.#allocator.tryAllocate(request.ramBytes);
     if (address < 0) {
-      if (this.#queue.inFlight > 0) return -1;
+      if (this.inFlight > 0 || this.#detached.length > 0) return -1;
       this.#shift();
       request.owner.requestFailed(new GuestOutOfMemoryError(request.ramBytes, 16, this.#allocator.freeBytes));
       return 0;
     }
     request.address = address;
-    this.#layChain(request);
-    const token = this.#queue.add(this.#chain);
-    if (token < 0) {
-      this.#allocator.free(address);
-      return -1;
-    }
-    // The chain is the device's only after the kick: what it points to can still be written.
-    this.#writeRequest(request);
     request.submittedTick = this.tick;
-    this.#inRing[token] = request;
-    this.#shift();
-    return request.outBytes + request.intoBytes;
+    for (let tried = 0; tried < this.#rings.length; tried++) {
+      if (this.#turn >= this.#rings.length) this.#turn = 0;
+      if (this.#rings[this.#turn++]!.submit(request)) {
+        this.#shift();
+        return request.outBytes + request.intoBytes;
+      }
+    }
+    this.#allocator.free(address);
+    return -1;
   }
 
   kick(): void {
-    this.#queue.kick();
+    for (let i = 0; i < this.#rings.length; i++) this.#rings[i]!.queue.kick();
   }
 
-  /** Ends every request that the device has used, and has the next one interrupt. Returns how many ended. */
+  /**
+   * Ends every request that the device has used, and has the next one of each ring interrupt: the interrupt does not say whose it
+   * is. Returns how many ended.
+   */
+  // @virtio MMIO-DRV-032
   drain(): number {
     let ended = 0;
-    this.#queue.disableInterrupts();
-    do {
-      for (let token = this.#queue.takeUsed(); token >= 0; token = this.#queue.takeUsed()) {
-        this.#complete(token);
-        ended++;
-      }
-    } while (!this.#queue.enableInterrupts());
+    for (let i = 0; i < this.#rings.length; i++) ended += this.#rings[i]!.drain();
     return ended;
   }
 
   /** True when the device has used a request that no `drain` has ended. */
   get hasUsed(): boolean {
-    return !this.#queue.enableInterrupts();
+    return this.#rings.some(({ queue }) => !queue.enableInterrupts());
   }
 
-  /** True when a request in the ring was submitted before `tick`. */
+  /** True when a request in a ring was submitted before `tick`. */
   hasSubmittedBefore(tick: number): boolean {
-    return this.#inRing.some((request) => request !== undefined && request.submittedTick < tick);
+    return this.#rings.some((ring) => ring.hasSubmittedBefore(tick));
   }
 
-  /** Fails every request, in the ring or waiting. RAM stays taken until `release`: the device may still write to it. */
+  /** Takes the ring of queue `index` out of use and fails what is in it. False when there is none. */
+  detach(index: number, error: unknown): boolean {
+    const at = this.#rings.findIndex(({ queue }) => queue.index === index);
+    const [ring] = at < 0 ? [] : this.#rings.splice(at, 1);
+    if (ring === undefined) return false;
+    this.#detached.push(ring);
+    for (const request of ring.abandon()) request.owner.requestFailed(error);
+    return true;
+  }
+
+  /** After a `detach` and a reset of its queue: gives the ring's RAM back. */
+  releaseDetached(index: number): void {
+    const at = this.#detached.findIndex(({ queue }) => queue.index === index);
+    for (const ring of at < 0 ? [] : this.#detached.splice(at, 1)) ring.release();
+  }
+
+  attach(ring: RequestRing): void {
+    this.#rings.push(ring);
+  }
+
+  /** Fails every request, in a ring or waiting. RAM stays taken until `release`: the device may still write to it. */
   failAll(error: unknown): void {
-    const failed: BlockRequest[] = [];
-    for (const request of this.#inRing) {
-      if (request === undefined) continue;
-      failed.push(request);
-      this.#abandoned.push(request.address);
-    }
+    const failed = this.#rings.flatMap((ring) => ring.abandon());
     for (let request = this.#firstWaiting; request !== undefined; request = request.nextWaiting) failed.push(request);
-    this.#inRing.fill(undefined);
     this.#firstWaiting = undefined;
     this.#lastWaiting = undefined;
     for (const request of failed) request.owner.requestFailed(error);
@@ -135,8 +129,7 @@ export class RequestQueue {
 
   /** After `failAll` and a reset of the device: gives all RAM back. */
   release(): void {
-    for (const address of this.#abandoned.splice(0)) this.#allocator.free(address);
-    this.#queue.release();
+    for (const ring of [...this.#rings.splice(0), ...this.#detached.splice(0)]) ring.release();
   }
 
   #shift(): void {
@@ -144,54 +137,5 @@ export class RequestQueue {
     this.#firstWaiting = request.nextWaiting;
     if (this.#firstWaiting === undefined) this.#lastWaiting = undefined;
     request.nextWaiting = undefined;
-  }
-
-  /** Header, data and status byte as buffers of their own, as legacy devices and the simpler modern ones expect them. */
-  #layChain(request: BlockRequest): void {
-    const chain = this.#chain;
-    chain.clear();
-    chain.readable(request.address, VIRTIO_BLK_HEADER_BYTES);
-    let at = request.address + VIRTIO_BLK_HEADER_BYTES;
-    for (let left = request.outBytes; left > 0; ) {
-      const size = Math.min(left, this.#segmentBytes);
-      chain.readable(at, size);
-      at += size;
-      left -= size;
-    }
-    for (let left = request.intoBytes; left > 0; ) {
-      const size = Math.min(left, this.#segmentBytes);
-      chain.writable(at, size);
-      at += size;
-      left -= size;
-    }
-    chain.writable(at, 1);
-  }
-
-  #writeRequest(request: BlockRequest): void {
-    const target = this.#target;
-    const address = request.address;
-    target.writeRam32(address, request.type);
-    target.writeRam32(address + 4, 0); // reserved
-    target.writeRam32(address + 8, request.sectorLow);
-    target.writeRam32(address + 12, request.sectorHigh);
-    if (request.out !== undefined) target.writeRam(address + VIRTIO_BLK_HEADER_BYTES, request.out);
-    target.writeRam8(address + request.ramBytes - 1, STATUS_NOT_WRITTEN);
-  }
-
-  // @virtio SPLIT-DRV-024
-  #complete(token: number): void {
-    const request = this.#inRing[token];
-    if (request === undefined) return; // failed meanwhile: an abort may come from within a register access
-    this.#inRing[token] = undefined;
-    request.status = this.#target.readRam8(request.address + request.ramBytes - 1);
-    request.usedLength = this.#queue.usedLength;
-    const { into } = request;
-    if (into !== undefined) {
-      // Bytes past the used length are whatever was there before: they are not handed out (§2.7.8.3).
-      const filled = request.usedLength >= into.length ? into : into.subarray(0, request.usedLength);
-      this.#target.readRam(request.address + VIRTIO_BLK_HEADER_BYTES + request.outBytes, filled);
-    }
-    this.#allocator.free(request.address);
-    request.owner.requestDone(request);
   }
 }

@@ -13,6 +13,8 @@ export interface SplitRingLayout {
   readonly usedRing: number;
 }
 
+const USED_RING_ALIGN_BYTES = 4;
+
 /** Offset of `idx` in either ring. */
 export const RING_IDX = 2;
 /** Offset of `ring[0]` in either ring. */
@@ -28,21 +30,33 @@ export function usedRingBytes(size: number): number {
   return 6 + 8 * size;
 }
 
-/** Bytes that a split virtqueue takes when its parts follow one another, as `splitRingLayout` places them. */
-export function splitRingBytes(size: number): number {
-  return usedRingOffset(size) + usedRingBytes(size);
+/**
+ * Bytes that a split virtqueue takes when its parts follow one another, as `splitRingLayout` places them. `usedAlignBytes`: what
+ * the used ring is aligned to; more than 4 for a legacy device, whose virtqueue then ends at a multiple of it too. §2.7.2
+ */
+export function splitRingBytes(size: number, usedAlignBytes: number = USED_RING_ALIGN_BYTES): number {
+  const bytes = usedRingOffset(size, usedAlignBytes) + usedRingBytes(size);
+  return usedAlignBytes === USED_RING_ALIGN_BYTES ? bytes : alignUp(bytes, usedAlignBytes);
 }
 
-/** The parts of a split virtqueue one after another from `address` on, which must be aligned to 16. */
-export function splitRingLayout(address: number, size: number): SplitRingLayout {
+/** The parts of a split virtqueue one after another from `address` on, which must be aligned to 16 and to `usedAlignBytes`. */
+export function splitRingLayout(
+  address: number,
+  size: number,
+  usedAlignBytes: number = USED_RING_ALIGN_BYTES,
+): SplitRingLayout {
   return {
     size,
     descriptorTable: address,
     availableRing: address + VIRTQ_DESC_BYTES * size,
-    usedRing: address + usedRingOffset(size),
+    usedRing: address + usedRingOffset(size, usedAlignBytes),
   };
 }
 
-function usedRingOffset(size: number): number {
-  return Math.ceil((VIRTQ_DESC_BYTES * size + availableRingBytes(size)) / 4) * 4;
+function usedRingOffset(size: number, alignBytes: number): number {
+  return alignUp(VIRTQ_DESC_BYTES * size + availableRingBytes(size), alignBytes);
+}
+
+function alignUp(bytes: number, alignBytes: number): number {
+  return Math.ceil(bytes / alignBytes) * alignBytes;
 }

@@ -1,4 +1,4 @@
-// The driver's end of a split virtqueue: VIRTIO 1.4 §2.7, with indirect descriptors and event index when negotiated.
+// The driver's end of a split virtqueue: VIRTIO 1.4 §2.7, with indirect descriptors, event index and IN_ORDER when negotiated.
 
 import { assert } from "../src/base/assert.ts";
 import type { GuestAllocator } from "./allocator.ts";
@@ -14,14 +14,11 @@ import {
 } from "./constants/ring.ts";
 import { GuestDriverError } from "./errors.ts";
 import { passesEvent } from "./event-index.ts";
+import { IndirectTables } from "./indirect-tables.ts";
 import { availableRingBytes, RING_ENTRIES, RING_IDX, splitRingBytes, splitRingLayout } from "./split-ring-layout.ts";
 import type { GuestTarget } from "./target.ts";
-import type { Virtqueue } from "./virtqueue.ts";
-
-/** Rings the doorbell of a queue. */
-export interface QueueNotifier {
-  notify(queueIndex: number): void;
-}
+import { UsedOrder } from "./used-order.ts";
+import type { QueueNotifier, Virtqueue } from "./virtqueue.ts";
 
 /** What a `SplitVirtqueue` is made of. */
 export interface SplitVirtqueueOptions {
@@ -35,14 +32,16 @@ export interface SplitVirtqueueOptions {
   readonly eventIndex: boolean;
   /** VIRTIO_F_INDIRECT_DESC was negotiated: a chain of several buffers takes one descriptor and a table from the allocator. */
   readonly indirect: boolean;
+  /** VIRTIO_F_IN_ORDER was negotiated; false by default. */
+  readonly inOrder?: boolean;
+  /**
+   * The layout of a legacy device (§2.7.2): the ring begins at a multiple of this, and so does its used ring; a power of two.
+   * Used lengths of such a device are ignored (§2.7.8.1). Undefined, a device of version 2.
+   */
+  readonly legacyAlignBytes?: number | undefined;
 }
 
 const NONE = -1;
-/** A table for so many descriptors lies ready beside each descriptor of the ring; a longer chain gets one of its own. */
-const READY_TABLE_DESCRIPTORS = 4;
-const READY_TABLE_BYTES = READY_TABLE_DESCRIPTORS * VIRTQ_DESC_BYTES;
-/** The ready tables may take one in so many bytes of the RAM that is free; else every chain gets a table of its own. */
-const READY_TABLES_SHARE_OF_RAM = 4;
 
 /**
  * A ring in guest RAM and what the driver knows of it. What the driver wrote is never read back: free descriptors, heads and
@@ -65,11 +64,14 @@ export class SplitVirtqueue implements Virtqueue {
   readonly #allocator: GuestAllocator;
   readonly #notifier: QueueNotifier;
   readonly #eventIndex: boolean;
-  readonly #indirect: boolean;
+  readonly #ignoresLength: boolean;
+  readonly #tables: IndirectTables | undefined;
+  readonly #order: UsedOrder | undefined;
   readonly #usedEvent: number;
   readonly #availEvent: number;
 
-  // Free descriptors are linked through #next from #freeHead on; so are those of a chain, from its head on.
+  // Free descriptors are linked through #next from #freeHead on; so are those of a chain, from its head on. With IN_ORDER they come
+  // free in the order in which they were taken, so that the links stay as they were made: each to the one behind it (§2.7.5).
   readonly #next: Uint16Array;
   #freeHead = 0;
   #free: number;
@@ -77,10 +79,6 @@ export class SplitVirtqueue implements Virtqueue {
   readonly #chainDescriptors: Uint16Array;
   /** Per head: bytes that the device may write. */
   readonly #writableBytes: Float64Array;
-  /** Address of the ready tables, or -1. */
-  readonly #readyTables: number;
-  /** Per head: address of the chain's own indirect table, or -1. */
-  readonly #ownTables: Float64Array;
 
   /** avail.idx as it will be after the next kick. */
   #added = 0;
@@ -90,9 +88,11 @@ export class SplitVirtqueue implements Virtqueue {
   #taken = 0;
   /** used.idx as last read. */
   #usedIdx = 0;
+  /** The used length that belongs to the last chain of the batch that `#order` is giving out. */
+  #orderLength = 0;
 
   constructor(options: SplitVirtqueueOptions) {
-    const { size, target, allocator } = options;
+    const { size, target, allocator, legacyAlignBytes } = options;
     assert(size >= 1 && size <= VIRTQ_SIZE_MAX && Number.isInteger(Math.log2(size)), `split queue of size ${size}`);
     this.index = options.index;
     this.size = size;
@@ -100,11 +100,13 @@ export class SplitVirtqueue implements Virtqueue {
     this.#allocator = allocator;
     this.#notifier = options.notifier;
     this.#eventIndex = options.eventIndex;
-    this.#indirect = options.indirect;
+    this.#ignoresLength = legacyAlignBytes !== undefined;
 
-    const layout = splitRingLayout(allocator.allocate(splitRingBytes(size), 16), size);
+    // @virtio SPLIT-DRV-002 SPLIT-DRV-003 SPLIT-DRV-005 SPLIT-DRV-026
+    const ringBytes = splitRingBytes(size, legacyAlignBytes);
+    const layout = splitRingLayout(allocator.allocate(ringBytes, legacyAlignBytes ?? 16), size, legacyAlignBytes);
     // Zeroes all over: indices at 0, and used.flags at 0 as §2.7.10.1 wants it.
-    target.fillRam(layout.descriptorTable, 0, splitRingBytes(size));
+    target.fillRam(layout.descriptorTable, 0, ringBytes);
     this.descriptorArea = layout.descriptorTable;
     this.driverArea = layout.availableRing;
     this.deviceArea = layout.usedRing;
@@ -115,10 +117,8 @@ export class SplitVirtqueue implements Virtqueue {
     this.#free = size;
     this.#chainDescriptors = new Uint16Array(size);
     this.#writableBytes = new Float64Array(size);
-    const readyBytes = size * READY_TABLE_BYTES;
-    const ready = options.indirect && readyBytes * READY_TABLES_SHARE_OF_RAM <= allocator.freeBytes;
-    this.#readyTables = ready ? allocator.tryAllocate(readyBytes) : NONE;
-    this.#ownTables = new Float64Array(size).fill(NONE);
+    this.#tables = options.indirect ? new IndirectTables(allocator, size) : undefined;
+    this.#order = options.inOrder === true ? new UsedOrder(size) : undefined;
   }
 
   get inFlight(): number {
@@ -135,7 +135,7 @@ export class SplitVirtqueue implements Virtqueue {
     assert(chain.count > 0 && chain.count <= this.size, "chain: no buffers, or more than the queue has descriptors");
     if (this.#free === 0) return NONE;
     let head = NONE;
-    if (this.#indirect && chain.count > 1) head = this.#addIndirect(chain);
+    if (this.#tables !== undefined && chain.count > 1) head = this.#addIndirect(this.#tables, chain);
     if (head === NONE && chain.count <= this.#free) head = this.#addDirect(chain);
     if (head === NONE) return NONE;
 
@@ -144,6 +144,7 @@ export class SplitVirtqueue implements Virtqueue {
     this.#writableBytes[head] = writable;
     this.#target.writeRam16(this.driverArea + RING_ENTRIES + 2 * (this.#added & (this.size - 1)), head);
     this.#added = (this.#added + 1) & 0xffff;
+    this.#order?.add(head);
     return head;
   }
 
@@ -154,35 +155,39 @@ export class SplitVirtqueue implements Virtqueue {
     this.#published = this.#added;
     this.#target.writeRam16(this.driverArea + RING_IDX, this.#added); // §2.7.13.3
     if (!this.#wantsNotification(from)) return false;
-    this.#notifier.notify(this.index);
+    this.#notifier.notify(this.index, this.#added);
     return true;
   }
 
   takeUsed(): number {
+    const order = this.#order;
+    if (order?.inBatch) return this.#takeInOrder(order);
     if (this.#taken === this.#usedIdx) {
       this.#readUsedIdx();
       if (this.#taken === this.#usedIdx) return NONE;
     }
     const element = this.deviceArea + RING_ENTRIES + 8 * (this.#taken & (this.size - 1));
     const head = this.#target.readRam32(element);
-    const length = this.#target.readRam32(element + 4);
     const descriptors = head < this.size ? this.#chainDescriptors[head]! : 0;
-    if (descriptors === 0) {
-      throw new GuestDriverError(
-        "used-ring",
-        `queue ${this.index}: used element ${this.#taken} names id ${head}, no chain`,
-      );
-    }
-    if (length > this.#writableBytes[head]!) {
+    if (descriptors === 0) this.#refuse(`used element ${this.#taken} names id ${head}, no chain`);
+    const writable = this.#writableBytes[head]!;
+    const length = this.#ignoresLength ? writable : this.#target.readRam32(element + 4);
+    if (length > writable) {
       throw new GuestDriverError(
         "used-length",
-        `queue ${this.index}: used length ${length} of a chain with ${this.#writableBytes[head]} writable bytes`,
+        `queue ${this.index}: used length ${length} of a chain with ${writable} writable bytes`,
       );
     }
-    this.#taken = (this.#taken + 1) & 0xffff;
-    this.usedLength = length;
-    this.#freeChain(head, descriptors);
-    return head;
+    if (order === undefined) {
+      this.usedLength = length;
+      this.#takeBack(head, descriptors);
+      return head;
+    }
+    if (order.begin(head, (this.#usedIdx - this.#taken) & 0xffff) === 0) {
+      this.#refuse(`used element ${this.#taken} names id ${head}, out of order`);
+    }
+    this.#orderLength = length;
+    return this.#takeInOrder(order);
   }
 
   // @virtio SPLIT-DRV-018 SPLIT-DRV-020
@@ -197,13 +202,11 @@ export class SplitVirtqueue implements Virtqueue {
     else this.#target.writeRam16(this.driverArea, 0);
     // What was used before the device could see this does not interrupt: look again. §2.7.14
     this.#readUsedIdx();
-    return this.#usedIdx === this.#taken;
+    return this.#usedIdx === this.#taken && !(this.#order?.inBatch ?? false);
   }
 
   release(): void {
-    for (const table of this.#ownTables) if (table !== NONE) this.#allocator.free(table);
-    this.#ownTables.fill(NONE);
-    if (this.#readyTables !== NONE) this.#allocator.free(this.#readyTables);
+    this.#tables?.release();
     this.#allocator.free(this.descriptorArea);
   }
 
@@ -223,17 +226,11 @@ export class SplitVirtqueue implements Virtqueue {
   }
 
   /** One descriptor that points to a table; -1 when there is no RAM for the table. */
-  // @virtio SPLIT-DRV-012 SPLIT-DRV-013 SPLIT-DRV-015
-  #addIndirect(chain: BufferChain): number {
+  // @virtio SPLIT-DRV-012 SPLIT-DRV-013 SPLIT-DRV-015 SPLIT-DRV-016
+  #addIndirect(tables: IndirectTables, chain: BufferChain): number {
     const head = this.#freeHead;
-    let table = NONE;
-    if (this.#readyTables !== NONE && chain.count <= READY_TABLE_DESCRIPTORS) {
-      table = this.#readyTables + READY_TABLE_BYTES * head;
-    } else {
-      table = this.#allocator.tryAllocate(VIRTQ_DESC_BYTES * chain.count);
-      if (table < 0) return NONE;
-      this.#ownTables[head] = table;
-    }
+    const table = tables.take(head, chain.count);
+    if (table < 0) return NONE;
     for (let i = 0; i < chain.count; i++) {
       const last = i === chain.count - 1;
       this.#writeDescriptor(table + VIRTQ_DESC_BYTES * i, chain, i, last ? 0 : i + 1);
@@ -273,25 +270,34 @@ export class SplitVirtqueue implements Virtqueue {
     const claimed = (usedIdx - this.#taken) & 0xffff;
     const held = (this.#published - this.#taken) & 0xffff;
     if (claimed > held) {
-      throw new GuestDriverError(
-        "used-ring",
-        `queue ${this.index}: used idx 0x${usedIdx.toString(16)} is ${claimed} past what was taken, ${held} were available`,
-      );
+      this.#refuse(`used idx 0x${usedIdx.toString(16)} is ${claimed} past what was taken, ${held} were available`);
     }
     this.#usedIdx = usedIdx;
   }
 
-  #freeChain(head: number, descriptors: number): void {
-    let tail = head;
-    for (let i = 1; i < descriptors; i++) tail = this.#next[tail]!;
-    this.#next[tail] = this.#freeHead;
-    this.#freeHead = head;
+  /** The next chain of a batch of which the device has named the last; those before it are used completely. §2.7.9 */
+  #takeInOrder(order: UsedOrder): number {
+    const head = order.next();
+    this.usedLength = order.inBatch ? this.#writableBytes[head]! : this.#orderLength;
+    this.#takeBack(head, this.#chainDescriptors[head]!);
+    return head;
+  }
+
+  // @virtio SPLIT-DRV-010 SPLIT-DRV-011
+  #takeBack(head: number, descriptors: number): void {
+    this.#taken = (this.#taken + 1) & 0xffff;
+    if (this.#order === undefined) {
+      let tail = head;
+      for (let i = 1; i < descriptors; i++) tail = this.#next[tail]!;
+      this.#next[tail] = this.#freeHead;
+      this.#freeHead = head;
+    }
     this.#free += descriptors;
     this.#chainDescriptors[head] = 0;
-    const table = this.#ownTables[head]!;
-    if (table !== NONE) {
-      this.#allocator.free(table);
-      this.#ownTables[head] = NONE;
-    }
+    this.#tables?.giveBack(head);
+  }
+
+  #refuse(what: string): never {
+    throw new GuestDriverError("used-ring", `queue ${this.index}: ${what}`);
   }
 }

@@ -1,16 +1,18 @@
-// The driver of a block device: VIRTIO 1.4 §5.2, over the transport and one request queue.
+// The driver of a block device: VIRTIO 1.4 §5.2, over the transport and its request queues.
 
 import { assert } from "../src/base/assert.ts";
 import type { GuestAllocator } from "./allocator.ts";
 import type { BlockRequest } from "./block-request.ts";
-import { VIRTIO_BLK_CONFIG_WRITEBACK } from "./constants/blk.ts";
+import { VIRTIO_BLK_CONFIG_WRITEBACK, VIRTIO_BLK_Z_HM } from "./constants/blk.ts";
 import {
   type FeatureSet,
+  featureSet,
   hasFeature,
   VIRTIO_BLK_F_CONFIG_WCE,
+  VIRTIO_BLK_F_DISCARD,
   VIRTIO_BLK_F_FLUSH,
-  VIRTIO_F_EVENT_IDX,
-  VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_BLK_F_ZONED,
+  VIRTIO_F_RING_PACKED,
 } from "./constants/features.ts";
 import {
   VIRTIO_ID_BLOCK,
@@ -18,32 +20,18 @@ import {
   VIRTIO_MMIO_INTERRUPT_USED_BUFFER,
 } from "./constants/mmio.ts";
 import { VIRTIO_STATUS_ACKNOWLEDGE, VIRTIO_STATUS_DRIVER, VIRTIO_STATUS_DRIVER_OK } from "./constants/status.ts";
-import { GuestDriverError } from "./errors.ts";
+import { createVirtqueue } from "./create-virtqueue.ts";
+import { GuestClosedError, GuestDriverError } from "./errors.ts";
 import { RequestQueue } from "./request-queue.ts";
-import { SplitVirtqueue } from "./split-virtqueue.ts";
+import { RequestRing } from "./request-ring.ts";
 import { SubmissionTurn } from "./submission-turn.ts";
 import type { GuestTarget } from "./target.ts";
-import { readVirtioBlkConfig, type VirtioBlkConfig } from "./virtio-blk-config.ts";
-import { acceptableFeatures, REQUIRED_FEATURES, splitQueueSize, transferLimits } from "./virtio-blk-limits.ts";
+import { readVirtioBlkConfig, readZonedModel, type VirtioBlkConfig } from "./virtio-blk-config.ts";
+import type { VirtioBlkDriverOptions } from "./virtio-blk-driver-options.ts";
+import { acceptableFeatures, queueCount, queueSize, requiredFeatures, transferLimits } from "./virtio-blk-limits.ts";
 import { type DeviceIdentity, VirtioMmioDriver } from "./virtio-mmio-driver.ts";
+import type { Virtqueue } from "./virtqueue.ts";
 import { Watchdog } from "./watchdog.ts";
-
-/** How to drive a block device. All have defaults. */
-export interface VirtioBlkDriverOptions {
-  /** Numbers of features not to accept though the device offers them. */
-  readonly withoutFeatures?: readonly number[];
-  /** Descriptors of the request queue: the largest power of two up to this and to what the device has; 256 by default. */
-  readonly queueSize?: number;
-  /** Bytes of data in the largest request: 1 MiB by default, less when the device or the RAM sets a lower limit. */
-  readonly maxTransferBytes?: number;
-  /** Cuts a request's data into buffers of at most this many bytes, below what the device allows. */
-  readonly maxSegmentBytes?: number;
-  /**
-   * The device is given up when it has a request for longer than this: 30,000 by default, Infinity for a device that may be
-   * paused.
-   */
-  readonly timeoutMs?: number;
-}
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 /** Data made available with one kick, at most: a device that does it all at once must not hold up everybody else. */
@@ -68,7 +56,8 @@ export class VirtioBlkDriver {
   readonly #options: VirtioBlkDriverOptions;
   readonly #watchdog: Watchdog;
   readonly #configListeners = new Set<() => void>();
-  #queue: SplitVirtqueue | undefined;
+  #queues: Virtqueue[] = [];
+  #segmentBytes = 0;
   #requests: RequestQueue | undefined;
   #features: FeatureSet = 0n;
   #config: VirtioBlkConfig = { capacitySectors: 0 };
@@ -98,9 +87,14 @@ export class VirtioBlkDriver {
     return this.#config;
   }
 
-  /** Descriptors of the request queue. */
+  /** Descriptors of a request queue: of the smallest. */
   get queueSize(): number {
-    return this.#queue?.size ?? 0;
+    return this.#queues.length === 0 ? 0 : Math.min(...this.#queues.map(({ size }) => size));
+  }
+
+  /** Request queues in use. */
+  get queueCount(): number {
+    return this.#queues.length;
   }
 
   /** Bytes of data of the largest request. */
@@ -130,10 +124,9 @@ export class VirtioBlkDriver {
     try {
       transport.addStatus(VIRTIO_STATUS_ACKNOWLEDGE);
       transport.addStatus(VIRTIO_STATUS_DRIVER);
-      this.#features = acceptableFeatures(transport.readOfferedFeatures(), this.#options.withoutFeatures ?? []);
-      transport.negotiate(this.#features, REQUIRED_FEATURES);
+      this.#negotiate();
       this.#config = readVirtioBlkConfig(transport, this.#features);
-      this.#setUpRequestQueue();
+      this.#setUpRequestQueues();
       this.#unsubscribe = this.#target.onInterrupt(() => this.#pump());
       transport.addStatus(VIRTIO_STATUS_DRIVER_OK);
     } catch (error) {
@@ -188,6 +181,31 @@ export class VirtioBlkDriver {
     return () => this.#configListeners.delete(listener);
   }
 
+  /**
+   * Resets one request queue and starts it anew in its old size: §2.6.1. Requests that the device has in it fail with a
+   * `GuestClosedError`, carried out or not; those that wait do not. Rejects with why the driver has ended when that comes first.
+   */
+  async resetQueue(index: number): Promise<void> {
+    if (this.#ended !== undefined) throw this.#ended.reason;
+    this.transport.checkQueueReset();
+    const requests = this.#requests;
+    const size = this.#queues[index]?.size;
+    if (requests?.detach(index, new GuestClosedError(`queue ${index} was reset`)) !== true) {
+      throw new RangeError(`queue ${index}: not in use, or being reset`);
+    }
+    try {
+      await this.transport.resetQueue(index);
+      if (!this.#hasEnded()) {
+        requests.releaseDetached(index);
+        requests.attach(this.#ringOf(this.#setUpQueue(index, size)));
+        this.#pump();
+      }
+    } catch (error) {
+      this.#die(error);
+    }
+    if (this.ended !== undefined) throw this.ended.reason;
+  }
+
   /** Fails every request with `reason`. The device is not told: the caller resets it. */
   end(reason: unknown): void {
     if (this.#ended !== undefined) return;
@@ -203,35 +221,54 @@ export class VirtioBlkDriver {
   release(): void {
     assert(this.#ended !== undefined, "release: the driver has not ended");
     if (this.#requests !== undefined) this.#requests.release();
-    else this.#queue?.release();
+    else for (const queue of this.#queues) queue.release();
     this.#requests = undefined;
-    this.#queue = undefined;
+    this.#queues = [];
   }
 
-  #setUpRequestQueue(): void {
+  // @virtio BLK-DRV-006
+  #negotiate(): void {
     const { transport } = this;
-    transport.setUpQueue(0, (sizeMax) => {
-      this.#queue = new SplitVirtqueue({
+    const wishes = { ...this.#options, legacy: transport.legacy };
+    this.#features = acceptableFeatures(transport.readOfferedFeatures(), wishes);
+    // §5.2.5.1: zones that must be written in order are reset, never discarded.
+    if (hasFeature(this.#features, VIRTIO_BLK_F_ZONED) && readZonedModel(transport) === VIRTIO_BLK_Z_HM) {
+      this.#features &= ~featureSet(VIRTIO_BLK_F_DISCARD);
+    }
+    transport.negotiate(this.#features, requiredFeatures(wishes));
+  }
+
+  #setUpRequestQueues(): void {
+    const count = queueCount(this.#config, this.#options.queues);
+    for (let index = 0; index < count; index++) this.#setUpQueue(index, this.#options.queueSize);
+    const limits = transferLimits(this.#config, this.queueSize, this.#allocator.freeBytes, this.#options);
+    this.#maxTransferBytes = limits.transferBytes;
+    this.#segmentBytes = limits.segmentBytes;
+    const rings = this.#queues.map((queue) => this.#ringOf(queue));
+    this.#requests = new RequestQueue(this.#allocator, rings);
+  }
+
+  #setUpQueue(index: number, wantedSize: number | undefined): Virtqueue {
+    const { transport } = this;
+    const layout = hasFeature(this.#features, VIRTIO_F_RING_PACKED) ? "packed" : "split";
+    return transport.setUpQueue(index, (sizeMax) => {
+      const queue = createVirtqueue({
         target: this.#target,
         allocator: this.#allocator,
         notifier: transport,
-        index: 0,
-        size: splitQueueSize(sizeMax, this.#options.queueSize),
-        eventIndex: hasFeature(this.#features, VIRTIO_F_EVENT_IDX),
-        indirect: hasFeature(this.#features, VIRTIO_F_INDIRECT_DESC),
+        index,
+        size: queueSize(layout, sizeMax, wantedSize),
+        features: this.#features,
+        legacyAlignBytes: transport.legacyAlignBytes,
       });
-      return this.#queue;
+      this.#queues[index] = queue;
+      return queue;
     });
-    const queue = this.#queue;
-    assert(queue !== undefined, "no queue was set up");
-    const limits = transferLimits(this.#config, queue.size, this.#allocator.freeBytes, this.#options);
-    this.#maxTransferBytes = limits.transferBytes;
-    this.#requests = new RequestQueue({
-      target: this.#target,
-      allocator: this.#allocator,
-      queue,
-      segmentBytes: limits.segmentBytes,
-    });
+  }
+
+  #ringOf(queue: Virtqueue): RequestRing {
+    const segmentBytes = this.#segmentBytes;
+    return new RequestRing({ target: this.#target, allocator: this.#allocator, queue, segmentBytes });
   }
 
   #pump(): void {

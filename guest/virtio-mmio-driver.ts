@@ -1,13 +1,20 @@
-// The transport driver of a version 2 virtio-mmio device: VIRTIO 1.4 §3.1 (initialisation) over §4.2 (registers).
+// The transport driver of a virtio-mmio device of either version: VIRTIO 1.4 §3.1 (initialisation) over §4.2 (registers).
 
 import type { AccessWidth } from "../src/memory/bus.ts";
-import { type FeatureSet, featureSet } from "./constants/features.ts";
+import {
+  type FeatureSet,
+  featureSet,
+  hasFeature,
+  VIRTIO_F_NOTIFICATION_DATA,
+  VIRTIO_F_RING_RESET,
+} from "./constants/features.ts";
 import {
   VIRTIO_ID_NONE,
   VIRTIO_MMIO_INTERRUPT_CONFIG_CHANGE,
   VIRTIO_MMIO_INTERRUPT_USED_BUFFER,
   VIRTIO_MMIO_MAGIC,
   VIRTIO_MMIO_QUEUE_NOTIFY,
+  VIRTIO_MMIO_VERSION_LEGACY,
   VIRTIO_MMIO_VERSION_MODERN,
 } from "./constants/mmio.ts";
 import {
@@ -16,10 +23,12 @@ import {
   VIRTIO_STATUS_FEATURES_OK,
 } from "./constants/status.ts";
 import { GuestDriverError } from "./errors.ts";
+import { LegacyMmio } from "./legacy-mmio.ts";
+import type { MmioInterface } from "./mmio-interface.ts";
+import { ModernMmio } from "./modern-mmio.ts";
 import { VirtioMmioRegisters } from "./registers.ts";
-import type { QueueNotifier } from "./split-virtqueue.ts";
 import type { GuestTarget } from "./target.ts";
-import type { Virtqueue } from "./virtqueue.ts";
+import type { QueueNotifier, Virtqueue } from "./virtqueue.ts";
 
 /** What a register bank says it is. */
 export interface DeviceIdentity {
@@ -30,28 +39,43 @@ export interface DeviceIdentity {
 }
 
 const RESET_TIMEOUT_MS = 10_000;
-const CONFIG_READ_ATTEMPTS = 100;
 const INTERRUPT_BITS = VIRTIO_MMIO_INTERRUPT_USED_BUFFER | VIRTIO_MMIO_INTERRUPT_CONFIG_CHANGE;
 
 /**
  * The steps of §3.1.1, one method each, in the order in which a driver takes them: `identify`, `reset`, `addStatus` of
  * ACKNOWLEDGE and of DRIVER, `negotiate`, `setUpQueue` for each queue, `addStatus` of DRIVER_OK. What a device does wrong is a
  * `GuestDriverError`; `fail` then tells the device that the guest has given it up.
+ *
+ * `identify` finds out which version the device is of; before it, the device counts as one of version 2.
  */
 export class VirtioMmioDriver implements QueueNotifier {
   readonly registers: VirtioMmioRegisters;
   readonly #target: GuestTarget;
   /** The bits that this driver has set since the last reset. The device's own bits are never among them. */
   #statusBits = 0;
+  #interface: MmioInterface;
+  #features: FeatureSet = 0n;
+  #notificationData = false;
 
   constructor(target: GuestTarget) {
     this.#target = target;
     this.registers = new VirtioMmioRegisters(target);
+    this.#interface = new ModernMmio(this.registers);
+  }
+
+  /** The device is of version 1. */
+  get legacy(): boolean {
+    return this.#interface.version === VIRTIO_MMIO_VERSION_LEGACY;
+  }
+
+  /** Where the virtqueues of a legacy device begin and their used rings are aligned to, in bytes; undefined for version 2. */
+  get legacyAlignBytes(): number | undefined {
+    return this.#interface.legacyAlignBytes;
   }
 
   /**
    * Reads who is there, and nothing else. `undefined` for the empty slot that DeviceID 0 stands for, which is no error (§4.2.2.2);
-   * a `GuestDriverError` for what is no virtio-mmio device of version 2.
+   * a `GuestDriverError` for what is no virtio-mmio device of version 1 or 2.
    */
   // @virtio MMIO-DRV-006 MMIO-DRV-008 MMIO-DRV-010 MMIO-DRV-011 MMIO-DRV-024 MMIO-DRV-025
   identify(): DeviceIdentity | undefined {
@@ -63,8 +87,9 @@ export class VirtioMmioDriver implements QueueNotifier {
       );
     }
     const version = this.registers.version;
-    if (version !== VIRTIO_MMIO_VERSION_MODERN) {
-      throw new GuestDriverError("bad-version", `Version is ${version}: this driver knows version 2`);
+    if (version === VIRTIO_MMIO_VERSION_LEGACY) this.#interface = new LegacyMmio(this.registers);
+    else if (version !== VIRTIO_MMIO_VERSION_MODERN) {
+      throw new GuestDriverError("bad-version", `Version is ${version}: this driver knows versions 1 and 2`);
     }
     const deviceId = this.registers.deviceId;
     if (deviceId === VIRTIO_ID_NONE) return undefined;
@@ -75,21 +100,14 @@ export class VirtioMmioDriver implements QueueNotifier {
   // @virtio STAT-DRV-005
   async reset(): Promise<void> {
     this.startReset();
-    const startedMs = this.#target.clock.nowMs();
-    for (let status = this.registers.status; status !== 0; status = this.registers.status) {
-      if (this.#target.clock.nowMs() - startedMs >= RESET_TIMEOUT_MS) {
-        throw new GuestDriverError(
-          "reset-timeout",
-          `Status still reads ${hex(status)}, ${RESET_TIMEOUT_MS} ms after a reset`,
-        );
-      }
-      await this.#target.clock.yield();
-    }
+    await this.#untilZero("Status", "a reset", () => this.registers.status);
   }
 
   /** Writes 0 to Status and does not wait. */
   startReset(): void {
     this.#statusBits = 0;
+    this.#notificationData = false;
+    this.#features = 0n;
     this.registers.status = 0;
   }
 
@@ -111,63 +129,70 @@ export class VirtioMmioDriver implements QueueNotifier {
     return (this.registers.status & VIRTIO_STATUS_DEVICE_NEEDS_RESET) !== 0;
   }
 
-  /** The features that the device offers, of the first 64. */
-  // @virtio MMIO-DRV-012
+  /** The features that the device offers: of the first 64, or 32 of a legacy one. */
   readOfferedFeatures(): FeatureSet {
-    this.registers.deviceFeaturesSel = 1;
-    const high = this.registers.deviceFeatures;
-    this.registers.deviceFeaturesSel = 0;
-    const low = this.registers.deviceFeatures;
-    return (BigInt(high) << 32n) | BigInt(low);
+    return this.#interface.readOfferedFeatures();
   }
 
-  /** Accepts `features`, which the device must have offered along with all of `required`, and sets FEATURES_OK. §3.1.1 steps 4 to 6 */
-  // @virtio INIT-DRV-005 MMIO-DRV-013 RSVD-DRV-001
+  /**
+   * Accepts `features`, which the device must have offered along with all of `required`, and sets FEATURES_OK, which a legacy
+   * device does not know. §3.1.1 steps 4 to 6, §3.1.2
+   */
+  // @virtio INIT-DRV-005 INIT-DRV-009 RSVD-DRV-001 FEAT-DRV-006
   negotiate(features: FeatureSet, required: FeatureSet): void {
     const missing = required & ~features;
     if (missing !== 0n) {
       throw new GuestDriverError("feature-missing", `the device does not offer feature ${featureNumbers(missing)}`);
     }
-    this.registers.driverFeaturesSel = 1;
-    this.registers.driverFeatures = Number(features >> 32n);
-    this.registers.driverFeaturesSel = 0;
-    this.registers.driverFeatures = Number(features & 0xffff_ffffn);
-    this.addStatus(VIRTIO_STATUS_FEATURES_OK);
-    if ((this.registers.status & VIRTIO_STATUS_FEATURES_OK) === 0) {
-      throw new GuestDriverError("features-refused", `the device refuses features ${featureNumbers(features)}`);
+    this.#interface.writeAcceptedFeatures(features);
+    if (!this.legacy) {
+      this.addStatus(VIRTIO_STATUS_FEATURES_OK);
+      if ((this.registers.status & VIRTIO_STATUS_FEATURES_OK) === 0) {
+        throw new GuestDriverError("features-refused", `the device refuses features ${featureNumbers(features)}`);
+      }
     }
+    this.#features = features;
+    this.#notificationData = hasFeature(features, VIRTIO_F_NOTIFICATION_DATA);
   }
 
   /**
-   * Sets up queue `index` with what `create` makes of its largest size, and makes it ready. §4.2.3.2; the ring that `create`
-   * returns is zeroed and of at most that size.
+   * Sets up queue `index` with what `create` makes of its largest size, and makes it ready. The ring that `create` returns is
+   * zeroed, of at most that size, and aligned to `legacyAlignBytes` where that is given.
    */
-  // @virtio MMIO-DRV-014 MMIO-DRV-015 MMIO-DRV-030
   setUpQueue<Queue extends Virtqueue>(index: number, create: (sizeMax: number) => Queue): Queue {
-    this.registers.queueSel = index;
-    if (this.registers.queueReady !== 0) {
-      throw new GuestDriverError("queue-in-use", `queue ${index}: QueueReady is not 0 after a reset`);
-    }
-    const sizeMax = this.registers.queueSizeMax;
-    if (sizeMax === 0)
-      throw new GuestDriverError("queue-missing", `queue ${index}: QueueSizeMax is 0, there is no such queue`);
-    const queue = create(sizeMax);
-    this.registers.queueSize = queue.size;
-    this.registers.queueDesc = queue.descriptorArea;
-    this.registers.queueDriver = queue.driverArea;
-    this.registers.queueDevice = queue.deviceArea;
-    this.registers.queueReady = 1;
-    if (this.registers.queueReady !== 1) {
-      throw new GuestDriverError(
-        "queue-refused",
-        `queue ${index}: QueueReady does not stay 1, the device refuses the ring`,
-      );
-    }
-    return queue;
+    return this.#interface.setUpQueue(index, create);
   }
 
-  notify(queueIndex: number): void {
-    this.#target.writeRegister(VIRTIO_MMIO_QUEUE_NOTIFY, queueIndex);
+  /** Has the device let go of queue `index`: its ring may be given back once this returns. */
+  stopQueue(index: number): void {
+    this.#interface.stopQueue(index);
+  }
+
+  /** Throws a `GuestDriverError` where no queue can be reset alone. */
+  checkQueueReset(): void {
+    if (hasFeature(this.#features, VIRTIO_F_RING_RESET)) return;
+    throw new GuestDriverError("feature-missing", "VIRTIO_F_RING_RESET was not negotiated: no queue is reset alone");
+  }
+
+  /**
+   * Resets queue `index` alone, after which it can be set up anew, in any size: §2.6.1. Resolves once QueueReset reads 0; the
+   * device has let go of the ring and of all buffers then. Needs VIRTIO_F_RING_RESET.
+   */
+  // @virtio VQR-DRV-001 MMIO-DRV-021
+  async resetQueue(index: number): Promise<void> {
+    this.checkQueueReset();
+    this.registers.queueSel = index;
+    this.registers.queueReset = 1;
+    await this.#untilZero(`queue ${index}: QueueReset`, "the reset of the queue", () => {
+      this.registers.queueSel = index; // others may have used the registers since
+      return this.registers.queueReset;
+    });
+  }
+
+  // @virtio NOTIF-DRV-001 NOTIF-DRV-002 PACK-DRV-004
+  notify(queueIndex: number, nextAvailable: number): void {
+    const value = this.#notificationData ? (queueIndex | (nextAvailable << 16)) >>> 0 : queueIndex;
+    this.#target.writeRegister(VIRTIO_MMIO_QUEUE_NOTIFY, value);
   }
 
   /**
@@ -197,17 +222,22 @@ export class VirtioMmioDriver implements QueueNotifier {
   }
 
   /** What `read` returns when all that it reads of the configuration belongs together: §2.5.1. */
-  // @virtio CFG-DRV-001 CFG-DRV-002
   readConfigStable<Result>(read: () => Result): Result {
-    for (let attempt = 0; attempt < CONFIG_READ_ATTEMPTS; attempt++) {
-      const before = this.registers.configGeneration;
-      const result = read();
-      if (this.registers.configGeneration === before) return result;
+    return this.#interface.readConfigStable(read);
+  }
+
+  async #untilZero(what: string, after: string, read: () => number): Promise<void> {
+    const { clock } = this.#target;
+    const startedMs = clock.nowMs();
+    for (let value = read(); value !== 0; value = read()) {
+      if (clock.nowMs() - startedMs >= RESET_TIMEOUT_MS) {
+        throw new GuestDriverError(
+          "reset-timeout",
+          `${what} still reads ${hex(value)}, ${RESET_TIMEOUT_MS} ms after ${after}`,
+        );
+      }
+      await clock.yield();
     }
-    throw new GuestDriverError(
-      "config-unstable",
-      `ConfigGeneration changed during each of ${CONFIG_READ_ATTEMPTS} readings of the configuration`,
-    );
   }
 }
 

@@ -2,6 +2,15 @@
 
 import type { BufferChain } from "./buffer-chain.ts";
 
+/** Rings the doorbell of a queue. */
+export interface QueueNotifier {
+  /**
+   * `nextAvailable` is what VIRTIO_F_NOTIFICATION_DATA tells the device besides (§2.9), 16 bits: of a split ring avail.idx, of a packed
+   * one the next slot, with the driver's wrap counter in bit 15.
+   */
+  notify(queueIndex: number, nextAvailable: number): void;
+}
+
 /**
  * The driver's end of one virtqueue. A chain of buffers goes in with `add`, is made available with `kick`, and comes back from
  * `takeUsed`; between `kick` and `takeUsed` it is the device's. A chain is known by its token, a number below `size` that no

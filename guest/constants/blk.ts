@@ -89,3 +89,14 @@ export const VIRTIO_BLK_ZS_OFFLINE = 15;
 export const VIRTIO_BLK_HEADER_BYTES = 16;
 /** Bytes that GET_ID fills, padded with NUL. */
 export const VIRTIO_BLK_ID_BYTES = 20;
+
+/** Bytes of one segment of a discard, write zeroes or secure erase: sector le64, num_sectors le32, flags le32. */
+export const VIRTIO_BLK_RANGE_BYTES = 16;
+/** Flag of a write zeroes segment: the blocks may be deallocated. */
+export const VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP = 1;
+/** Bytes that GET_LIFETIME fills: three le16. */
+export const VIRTIO_BLK_LIFETIME_BYTES = 6;
+/** Bytes before the zones of a zone report: nr_zones le64, reserved. */
+export const VIRTIO_BLK_ZONE_REPORT_HEADER_BYTES = 64;
+/** Bytes of a zone in a report: z_cap le64, z_start le64, z_wp le64, z_type u8, z_state u8, reserved. */
+export const VIRTIO_BLK_ZONE_DESCRIPTOR_BYTES = 64;

@@ -1,4 +1,4 @@
-// Registers of a version 2 virtio-mmio device: VIRTIO 1.4 §4.2.2, table "MMIO Device Register Layout".
+// Registers of a virtio-mmio device: VIRTIO 1.4 §4.2.2, table "MMIO Device Register Layout"; those of version 1 alone: §4.2.4.
 
 export const VIRTIO_MMIO_MAGIC_VALUE = 0x000; // R
 export const VIRTIO_MMIO_VERSION = 0x004; // R
@@ -31,10 +31,17 @@ export const VIRTIO_MMIO_QUEUE_RESET = 0x0c0; // RW
 export const VIRTIO_MMIO_CONFIG_GENERATION = 0x0fc; // R
 export const VIRTIO_MMIO_CONFIG = 0x100; // RW, the device configuration space
 
+// §4.2.4 Legacy interface: instead of QueueReady and the six address registers.
+export const VIRTIO_MMIO_GUEST_PAGE_SIZE = 0x028; // W
+export const VIRTIO_MMIO_QUEUE_ALIGN = 0x03c; // W
+export const VIRTIO_MMIO_QUEUE_PFN = 0x040; // RW
+
 /** What MagicValue reads as: "virt", little-endian. */
 export const VIRTIO_MMIO_MAGIC = 0x74726976;
 /** What Version reads as on a device that is not a legacy one. */
 export const VIRTIO_MMIO_VERSION_MODERN = 2;
+/** What Version reads as on a legacy device. §4.2.4 */
+export const VIRTIO_MMIO_VERSION_LEGACY = 1;
 
 /** InterruptStatus and InterruptACK, bit 0: the device has used a buffer. */
 export const VIRTIO_MMIO_INTERRUPT_USED_BUFFER = 1;

@@ -81,7 +81,7 @@ describe("VirtioMmioDriver", () => {
     expect(device.conversation).toEqual(["R 000=74726977"]);
   });
 
-  it.each([1, 3, 0xffff_ffff])("MMIO-DRV-008 leaves a device of version %i alone", async (version) => {
+  it.each([0, 3, 0xffff_ffff])("MMIO-DRV-008 leaves a device of version %i alone", async (version) => {
     const { error, device } = await probeError((fake) => {
       fake.version = version;
     });
@@ -170,7 +170,7 @@ describe("VirtioMmioDriver", () => {
 
   it("FEAT-DRV-004 FEAT-DRV-007 accepts nothing it does not know, and does not mind the offer", async () => {
     const { guest, device } = fakeMachine();
-    device.offered |= (1n << 30n) | (1n << 34n) | (1n << 37n) | (1n << 38n) | (1n << 41n) | (1n << 45n) | (1n << 24n);
+    device.offered |= (1n << 30n) | (1n << 37n) | (1n << 39n) | (1n << 41n) | (1n << 45n) | (1n << 24n) | (1n << 27n);
     await guest.probe();
     expect(device.accepted).toBe(0x1_3000_0204n);
   });
