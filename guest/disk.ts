@@ -1,17 +1,33 @@
 // A disk as a script sees it: bytes in and out, promises, many requests at once.
 
 import { BlockRequest, type RequestOwner } from "./block-request.ts";
+import { sendChecked } from "./checked-request.ts";
 import {
   VIRTIO_BLK_ID_BYTES,
+  VIRTIO_BLK_LIFETIME_BYTES,
   VIRTIO_BLK_SECTOR_BYTES,
+  VIRTIO_BLK_T_DISCARD,
   VIRTIO_BLK_T_FLUSH,
   VIRTIO_BLK_T_GET_ID,
+  VIRTIO_BLK_T_GET_LIFETIME,
   VIRTIO_BLK_T_IN,
   VIRTIO_BLK_T_OUT,
+  VIRTIO_BLK_T_SECURE_ERASE,
+  VIRTIO_BLK_T_WRITE_ZEROES,
+  VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP,
 } from "./constants/blk.ts";
-import { type FeatureSet, hasFeature, VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_RO } from "./constants/features.ts";
+import {
+  type FeatureSet,
+  hasFeature,
+  VIRTIO_BLK_F_FLUSH,
+  VIRTIO_BLK_F_LIFETIME,
+  VIRTIO_BLK_F_RO,
+} from "./constants/features.ts";
+import { DiskZones } from "./disk-zones.ts";
+import { GuestDriverError } from "./errors.ts";
+import { rangeRequests } from "./range-requests.ts";
 import { type RequestResult, SingleRequest, Transfer } from "./transfer.ts";
-import type { VirtioBlkConfig } from "./virtio-blk-config.ts";
+import type { RangeLimits, VirtioBlkConfig } from "./virtio-blk-config.ts";
 import type { VirtioBlkDriver } from "./virtio-blk-driver.ts";
 
 /** A request of the caller's own making: any type, any sector, any lengths that fit one request. */
@@ -26,6 +42,18 @@ export interface RawRequest {
   readonly into?: Uint8Array;
 }
 
+/** How worn a device is, as its flash knows it: §5.2.6. */
+export interface DiskLifetime {
+  /** Reserve of spare blocks: 0 not told, 1 normal, 2 more than 80 % used, 3 more than 90 %. */
+  readonly preEolInfo: number;
+  /** Used life of the memory of type A, in tenths: 0 not told, 1 up to 10 %, …, 10 up to 100 %, 11 more. */
+  readonly estimateA: number;
+  readonly estimateB: number;
+}
+
+/** Requests of one discard, write zeroes or secure erase under way at a time. */
+const RANGE_REQUESTS_AT_ONCE = 16;
+
 /**
  * A block device that was probed (`Guest.probe`). Every call may be made while others are under way; they reach the device in
  * the order of the calls, which does not promise that it carries them out in that order. A call that finds no room in the ring
@@ -39,8 +67,13 @@ export interface RawRequest {
 export class Disk {
   readonly #driver: VirtioBlkDriver;
 
+  /** The zones of a zoned device; undefined where there are none. */
+  readonly zones: DiskZones | undefined;
+
   constructor(driver: VirtioBlkDriver) {
     this.#driver = driver;
+    const { zoned } = driver.config;
+    this.zones = zoned === undefined ? undefined : new DiskZones(driver, zoned);
   }
 
   get capacityBytes(): number {
@@ -125,6 +158,41 @@ export class Disk {
     return transfer.promise;
   }
 
+  /** Tells the device that the bytes are of no use any more: what they read as from then on is undefined. */
+  discard(offsetBytes: number, lengthBytes: number): Promise<void> {
+    return this.#ranges(VIRTIO_BLK_T_DISCARD, "discard", this.config.discard, offsetBytes, lengthBytes, 0);
+  }
+
+  /** Makes the bytes zero; with `unmap` the device may deallocate them, and still they read as zeroes. */
+  writeZeroes(offsetBytes: number, lengthBytes: number, options: { readonly unmap?: boolean } = {}): Promise<void> {
+    const flags = options.unmap === true ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0;
+    const { writeZeroes } = this.config;
+    return this.#ranges(VIRTIO_BLK_T_WRITE_ZEROES, "write zeroes", writeZeroes, offsetBytes, lengthBytes, flags);
+  }
+
+  /** Erases the bytes and all copies of them. */
+  secureErase(offsetBytes: number, lengthBytes: number): Promise<void> {
+    const { secureErase } = this.config;
+    return this.#ranges(VIRTIO_BLK_T_SECURE_ERASE, "secure erase", secureErase, offsetBytes, lengthBytes, 0);
+  }
+
+  /** How worn the device is. Rejects with a `GuestDriverError` when VIRTIO_BLK_F_LIFETIME was not negotiated. */
+  async lifetime(): Promise<DiskLifetime> {
+    if (!hasFeature(this.features, VIRTIO_BLK_F_LIFETIME)) return this.#refuse(notNegotiated("lifetime"));
+    const into = new Uint8Array(VIRTIO_BLK_LIFETIME_BYTES);
+    const request = { type: VIRTIO_BLK_T_GET_LIFETIME, into, what: "lifetime" };
+    const { usedLength } = await sendChecked(this.#driver, request);
+    if (usedLength < into.length) {
+      throw new GuestDriverError("used-length", `lifetime: status 0, but used length ${usedLength}`);
+    }
+    const view = new DataView(into.buffer);
+    return {
+      preEolInfo: view.getUint16(0, true),
+      estimateA: view.getUint16(2, true),
+      estimateB: view.getUint16(4, true),
+    };
+  }
+
   /** The device's identity string: up to 20 characters, without the NULs that pad it. */
   // @virtio BLK-DRV-021
   async id(): Promise<string> {
@@ -202,6 +270,28 @@ export class Disk {
     return undefined;
   }
 
+  /** A few requests at a time: a device may want each sector on its own. */
+  async #ranges(
+    type: number,
+    what: string,
+    limits: RangeLimits | undefined,
+    offsetBytes: number,
+    lengthBytes: number,
+    flags: number,
+  ): Promise<void> {
+    const error = this.#rangeError(what, offsetBytes, lengthBytes);
+    if (error !== undefined) return this.#refuse(error);
+    if (limits === undefined) return this.#refuse(notNegotiated(what));
+    const requests = rangeRequests(offsetBytes, lengthBytes, limits, this.maxTransferBytes, flags);
+    for (let some = take(requests); some.length > 0; some = take(requests)) {
+      const transfer = new Transfer<void>(some.length, undefined, what);
+      this.batch(() => {
+        for (const out of some) this.#driver.submit(new BlockRequest(type, 0, out, undefined, transfer));
+      });
+      await transfer.promise;
+    }
+  }
+
   #transfer<Result>(type: number, offsetBytes: number, bytes: Uint8Array, result: Result): Promise<Result> {
     const driver = this.#driver;
     const max = driver.maxTransferBytes;
@@ -241,4 +331,18 @@ export class Disk {
 
 function isSectors(bytes: number): boolean {
   return Number.isSafeInteger(bytes) && bytes >= 0 && bytes % VIRTIO_BLK_SECTOR_BYTES === 0;
+}
+
+function notNegotiated(what: string): GuestDriverError {
+  return new GuestDriverError("feature-missing", `${what}: its feature was not negotiated`);
+}
+
+function take(requests: Generator<Uint8Array>): Uint8Array[] {
+  const taken: Uint8Array[] = [];
+  while (taken.length < RANGE_REQUESTS_AT_ONCE) {
+    const next = requests.next();
+    if (next.done === true) break;
+    taken.push(next.value);
+  }
+  return taken;
 }

@@ -34,6 +34,10 @@ export type GuestDriverErrorCode =
   | "used-ring"
   /** A used length that does not fit the buffer or what the device says it did. */
   | "used-length"
+  /** A zone report that does not fit its buffer, or the disk. */
+  | "zone-report"
+  /** An append that went, so the device says, where it cannot have gone. */
+  | "zone-append"
   /** The interrupt line stays raised however often it is acknowledged. */
   | "interrupt-stuck"
   /** The device did not use a buffer in time. */
@@ -54,6 +58,10 @@ const STATUS_NAMES: Readonly<Record<number, string>> = {
   0: "VIRTIO_BLK_S_OK",
   1: "VIRTIO_BLK_S_IOERR",
   2: "VIRTIO_BLK_S_UNSUPP",
+  3: "VIRTIO_BLK_S_ZONE_INVALID_CMD",
+  4: "VIRTIO_BLK_S_ZONE_UNALIGNED_WP",
+  5: "VIRTIO_BLK_S_ZONE_OPEN_RESOURCE",
+  6: "VIRTIO_BLK_S_ZONE_ACTIVE_RESOURCE",
   255: "none written",
 };
 
@@ -62,14 +70,18 @@ export class GuestIoError extends Error {
   override readonly name: string = "GuestIoError";
   /** The status byte; `STATUS_NOT_WRITTEN` (255) when the device wrote none. */
   readonly status: number;
+  /** VIRTIO_BLK_S_…, "none written" or "unknown". */
+  readonly statusName: string;
   /** The request's VIRTIO_BLK_T_… */
   readonly type: number;
   /** The request's first sector, in units of 512 bytes. */
   readonly sector: number;
 
   constructor(status: number, type: number, sector: number, what: string) {
-    super(`${what}: status ${status} (${STATUS_NAMES[status] ?? "unknown"})`);
+    const statusName = STATUS_NAMES[status] ?? "unknown";
+    super(`${what}: status ${status} (${statusName})`);
     this.status = status;
+    this.statusName = statusName;
     this.type = type;
     this.sector = sector;
   }

@@ -8,7 +8,8 @@ export * from "./constants/features.ts";
 export * from "./constants/mmio.ts";
 export * from "./constants/ring.ts";
 export * from "./constants/status.ts";
-export { Disk, type RawRequest } from "./disk.ts";
+export { Disk, type DiskLifetime, type RawRequest } from "./disk.ts";
+export { DiskZones, type Zone } from "./disk-zones.ts";
 export {
   GuestClosedError,
   GuestDriverError,
