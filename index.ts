@@ -54,7 +54,7 @@ export type {
   OptionValue,
   ReopenRules,
 } from "./src/block/graph-options.ts";
-export { BlockNode, type ReadOptions, type WriteOptions, type WriteZeroesRequestOptions } from "./src/block/node.ts";
+export { BlockNode } from "./src/block/node.ts";
 export type { DetectZeroes, NodeSettings } from "./src/block/node-settings.ts";
 export {
   PERM_ALL,
@@ -64,8 +64,22 @@ export {
   PERM_WRITE_UNCHANGED,
   type Permissions,
 } from "./src/block/permissions.ts";
+export type { ReadOptions, WriteOptions, WriteZeroesRequestOptions } from "./src/block/request-options.ts";
 export type { SnapshotSource } from "./src/block/snapshot-source.ts";
 export type { RequestKind, TrackedRequest } from "./src/block/tracked-request.ts";
+export {
+  type BlockZones,
+  type ZoneChange,
+  type ZoneCommand,
+  type ZoneDescriptor,
+  ZoneError,
+  type ZoneLayout,
+  type ZoneMistake,
+  type ZoneModel,
+  type ZoneReset,
+  type ZoneState,
+  type ZoneType,
+} from "./src/block/zones.ts";
 export { Backup } from "./src/job/backup.ts";
 export { startBackup } from "./src/job/backup-action.ts";
 export type { BackupOptions } from "./src/job/backup-options.ts";

@@ -30,7 +30,14 @@ export type RequestMistake =
   | "DataTooLong"
   | "BeyondCapacity"
   | "WriteToReadOnly"
-  | "UnsupportedType";
+  | "UnsupportedType"
+  | "BufferTooShort"
+  | "SegmentsMalformed"
+  | "TooManySegments"
+  | "SegmentFlags"
+  | "SegmentTooLong"
+  | "SegmentUnaligned"
+  | "ZoneRequest";
 
 /** Misuse of registers: the write is ignored, the read gives 0 (D). */
 export type RegisterMistake =

@@ -3,6 +3,12 @@
 import type { RingFeatures } from "../devices/virtio-features.ts";
 import { QmpError } from "../src/base/errors.ts";
 import type { ErrorPolicy } from "../src/block/error-policy.ts";
+import {
+  BLOCK_DEVICE_KEYS,
+  type BlockDeviceProperties,
+  isBlockSwitch,
+  parseBlockDeviceProperties,
+} from "./block-device-properties.ts";
 import { type Options, parseOptionString, parseSize, parseSwitch } from "./option-string.ts";
 
 export interface VirtioBlkDeviceOptions {
@@ -17,6 +23,8 @@ export interface VirtioBlkDeviceOptions {
   readonly shareRw: boolean;
   readonly queueSize: number;
   readonly ringFeatures?: RingFeatures;
+  /** Undefined: as a device is that nobody said anything of. */
+  readonly properties?: BlockDeviceProperties;
   /** Undefined: as the drive says. */
   readonly rerror: ErrorPolicy | undefined;
   readonly werror: ErrorPolicy | undefined;
@@ -29,14 +37,6 @@ const DEFAULT_QUEUE_SIZE = 256;
 const MAX_QUEUE_SIZE = 1024;
 const SECTOR_BYTES = 512;
 const MAX_BLOCK_BYTES = 2 ** 21;
-
-/** What can only be had as it is, and is taken when it is asked for like that. */
-const FIXED: Readonly<Record<string, readonly string[]>> = {
-  "num-queues": ["1"],
-  discard: ["off"],
-  "write-zeroes": ["off"],
-  "config-wce": ["on"],
-};
 
 /** Features of the rings and the transport, by QEMU's names. */
 const RING_SWITCHES = {
@@ -51,6 +51,7 @@ const RING_SWITCHES = {
 
 const KEYS = [
   ...Object.keys(RING_SWITCHES),
+  ...BLOCK_DEVICE_KEYS,
   "driver",
   "id",
   "drive",
@@ -68,11 +69,9 @@ const KEYS = [
 const POLICIES: readonly ErrorPolicy[] = ["auto", "report", "ignore", "stop", "enospc"];
 
 /** The properties that can be set, with the types that device-list-properties tells of them. */
-export const deviceProperties: readonly { readonly name: string; readonly type: "bool" | "str" }[] = [
-  ...new Set([...KEYS, ...Object.keys(FIXED)]),
-]
+export const deviceProperties: readonly { readonly name: string; readonly type: "bool" | "str" }[] = [...new Set(KEYS)]
   .filter((name) => name !== "driver" && name !== "id" && name !== "bus")
-  .map((name) => ({ name, type: name in RING_SWITCHES ? "bool" : "str" }));
+  .map((name) => ({ name, type: name in RING_SWITCHES || isBlockSwitch(name) ? "bool" : "str" }));
 
 /** Reads the option string, whose first part may be the driver's name alone; `defaults` are what it does not say. A `QmpError` has QEMU's text where it has the case. */
 export function parseDeviceOptions(text: string, defaults: Options = new Map()): VirtioBlkDeviceOptions {
@@ -80,7 +79,9 @@ export function parseDeviceOptions(text: string, defaults: Options = new Map()):
   const options = new Map([...defaults, ...given]);
   const driver = options.get("driver") ?? "";
   if (driver !== DRIVER) throw new QmpError(`'${driver}' is not a valid device model name`);
-  for (const [key, value] of options) checkProperty(key, value);
+  for (const key of options.keys()) {
+    if (!KEYS.includes(key)) throw new QmpError(`Property '${DRIVER}.${key}' not found`);
+  }
   const drive = options.get("drive");
   if (drive === undefined) throw new QmpError("drive property not set");
   const queueSize = Number(options.get("queue-size") ?? DEFAULT_QUEUE_SIZE);
@@ -103,6 +104,7 @@ export function parseDeviceOptions(text: string, defaults: Options = new Map()):
     shareRw: parseSwitch("share-rw", options.get("share-rw") ?? "off"),
     queueSize,
     ringFeatures: ringFeatures(options),
+    properties: parseBlockDeviceProperties(options, logicalBlockSizeBytes),
     rerror: policy(options, "rerror"),
     werror: policy(options, "werror"),
     logicalBlockSizeBytes,
@@ -117,14 +119,6 @@ function ringFeatures(options: Options): RingFeatures {
     if (value !== undefined) given[feature] = parseSwitch(key, value);
   }
   return given;
-}
-
-function checkProperty(key: string, value: string): void {
-  const allowed = FIXED[key];
-  if (allowed !== undefined && !allowed.includes(value)) {
-    throw new QmpError(`Property '${DRIVER}.${key}' takes ${allowed.join(" or ")} only on this machine`);
-  }
-  if (allowed === undefined && !KEYS.includes(key)) throw new QmpError(`Property '${DRIVER}.${key}' not found`);
 }
 
 function policy(options: Options, key: "rerror" | "werror"): ErrorPolicy | undefined {

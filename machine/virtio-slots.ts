@@ -83,19 +83,25 @@ export class VirtioSlots {
     if (options.werror !== undefined) backend.errors.werror = options.werror;
     if (options.writeCache !== undefined) backend.writeCache = options.writeCache;
     const line = this.lines[slot]!;
-    const { logicalBlockSizeBytes: block, physicalBlockSizeBytes: physical } = options;
+    const { logicalBlockSizeBytes: block, physicalBlockSizeBytes: physical, properties } = options;
     const device = new VirtioBlk({
       backend,
       serial: options.serial,
       queueSizeMax: options.queueSize,
       clock: this.#clock,
       offeredFeatures: options.ringFeatures ?? {},
+      ...(properties && {
+        queues: properties.queues,
+        blockFeatures: properties.blockFeatures,
+        limits: properties.limits,
+      }),
+      ...(properties?.geometry && { geometry: properties.geometry }),
       topology: {
         blockSizeBytes: block,
         physicalBlockExp: Math.log2(physical / block),
         alignmentOffsetBlocks: 0,
-        minIoBlocks: 0,
-        optIoBlocks: 0,
+        minIoBlocks: Math.floor((properties?.minIoBytes ?? 0) / block),
+        optIoBlocks: Math.floor((properties?.optIoBytes ?? 0) / block),
       },
     });
     const region = new VirtioMmio({ device, memory: this.#memory, line, legacy: this.legacy });

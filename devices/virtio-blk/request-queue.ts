@@ -1,14 +1,13 @@
 // One request queue of the block device: takes requests from its ring, carries them out, and returns them.
 
-import type { Clock } from "../../src/base/clock.ts";
 import { BlockError } from "../../src/base/errors.ts";
-import { type TraceFields, tracePoint } from "../../src/base/trace.ts";
-import type { BlockBackend } from "../../src/block/backend.ts";
-import { type RingMistake, traceGuestError } from "../guest-mistake.ts";
+import { tracePoint } from "../../src/base/trace.ts";
+import type { RingMistake } from "../guest-mistake.ts";
 import type { VirtioTransport } from "../virtio-device.ts";
 import type { Virtqueue } from "../virtqueue/virtqueue.ts";
-import { BlockRequest, type RequestLimits } from "./block-request.ts";
-import { VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_SECTOR_BYTES } from "./virtio-blk-constants.ts";
+import { BlockRequest } from "./block-request.ts";
+import { completionStatus, writtenBytes } from "./request-completion.ts";
+import { carryOutRequest, type RequestContext } from "./request-execution.ts";
 
 /**
  * What one call may cost, in bytes of data or their worth, before others have their turn: it bounds what a guest can make of
@@ -24,23 +23,15 @@ const REQUESTS_PER_LOOK = 8;
 /** Requests that may go on after their call, whatever the size of the ring: the others wait in it. */
 const MAX_IN_FLIGHT = 1024;
 
-const traceRead = tracePoint("virtio_blk_handle_read");
-const traceWrite = tracePoint("virtio_blk_handle_write");
-// Not QEMU's: it has no point for these two.
-const traceFlush = tracePoint("virtio_blk_handle_flush");
-const traceGetId = tracePoint("virtio_blk_handle_get_id");
 const traceComplete = tracePoint("virtio_blk_req_complete");
 
 /** What a request queue uses of its device. */
-export interface RequestQueueOwner {
+export interface RequestQueueOwner extends RequestContext {
   readonly transport: VirtioTransport;
-  readonly backend: BlockBackend;
-  readonly limits: RequestLimits;
-  readonly clock: Clock;
-  /** DRIVER_OK is set: before that no buffer is used. */
+  /** Buffers may be used: DRIVER_OK is set, and nothing from before a reset is under way in any queue. */
   readonly live: boolean;
-  /** The answer to GET_ID, 20 bytes. */
-  readonly id: Uint8Array;
+  /** The last orphan of a queue has ended, and the queue itself has gone on. */
+  orphansEnded(): void;
 }
 
 /** A slot: a request and its place among those in flight, with the callbacks that an asynchronous end needs. */
@@ -68,6 +59,9 @@ class RequestSlot extends BlockRequest {
  * Requests that can be finished at once are finished within the notification, a batch with one used index and at most one
  * interrupt. What would cost more than a turn of the event loop can bear waits for the next one.
  *
+ * A barrier of a legacy driver waits until everything before it has ended, and nothing is taken from the ring before it has ended
+ * itself. It is about one queue: between queues nothing has an order.
+ *
  * A request that fails under a policy that stops the machine (`IoErrors`) is held back: the ring sees nothing of it until it is
  * sent again, or the queue is stopped.
  *
@@ -82,6 +76,9 @@ export class RequestQueue {
   /** Failed requests that wait for the machine to go on, oldest first. */
   #heldBack: RequestSlot[] = [];
   #orphans = 0;
+  /** Taken and not ended: nothing is taken meanwhile. */
+  #barrier: RequestSlot | undefined;
+  #barrierWaits = false;
   #processing = false;
   /** Requests of this turn, and when the first look at the clock was. */
   #taken = 0;
@@ -91,7 +88,11 @@ export class RequestQueue {
   constructor(owner: RequestQueueOwner) {
     this.#owner = owner;
     owner.transport.memory.onRebind(() => this.#rebind());
-    owner.backend.errors.onRetry(() => this.#retry());
+  }
+
+  /** Requests of the queue as it was, before it was stopped, that are still under way. */
+  get orphans(): number {
+    return this.#orphans;
   }
 
   start(queue: Virtqueue): void {
@@ -110,6 +111,9 @@ export class RequestQueue {
     this.#inFlight.clear();
     for (const slot of this.#heldBack) this.#release(slot);
     this.#heldBack = [];
+    if (this.#barrierWaits) this.#release(this.#barrier!);
+    this.#barrier = undefined;
+    this.#barrierWaits = false;
   }
 
   /** Takes and carries out what is available. */
@@ -132,39 +136,55 @@ export class RequestQueue {
   /** A request that did not end within its call has ended: well, or with `error`. */
   finishLater(slot: RequestSlot, error: unknown): void {
     if (slot.orphaned) return this.#finishOrphan(slot, error);
-    const wasFull = this.#inFlight.size >= MAX_IN_FLIGHT;
+    const wasHeld = this.#inFlight.size >= MAX_IN_FLIGHT || this.#barrier !== undefined;
     this.#inFlight.delete(slot);
     this.#end(slot, error);
+    if (this.#barrierWaits) this.#passBarrier();
     // Several requests that end in one turn would each be published; the driver sees them as they come.
     this.#publish();
-    if (wasFull) this.process();
+    if (wasHeld) this.process();
+  }
+
+  /** Sends what was held back again, in the order in which it failed. */
+  retry(): void {
+    const slots = this.#heldBack;
+    this.#heldBack = [];
+    for (const slot of slots) this.#carryOut(slot);
+    if (this.#barrierWaits) this.#passBarrier();
+    this.#publish();
+    this.process();
   }
 
   /** Buffers may be taken: not before DRIVER_OK, nor while an orphan is under way, which calls again when it ends. */
   get #mayTake(): boolean {
-    return this.#queue !== undefined && this.#owner.live && this.#orphans === 0 && this.#inFlight.size < MAX_IN_FLIGHT;
+    return this.#owner.live && this.#orphans === 0 && this.#hasRoom;
+  }
+
+  get #hasRoom(): boolean {
+    return this.#queue !== undefined && this.#inFlight.size < MAX_IN_FLIGHT && this.#barrier === undefined;
   }
 
   /** Returns what is left of `budget`, which is 0 or less when others should have their turn. */
   #processBatch(budget: number): number {
     budget -= REQUEST_COST;
-    while (budget > 0 && this.#queue !== undefined && this.#inFlight.size < MAX_IN_FLIGHT) {
+    while (budget > 0 && this.#hasRoom) {
+      const queue = this.#queue!;
       const slot = this.#acquire();
-      const result = this.#queue.pop(slot.chain);
+      const result = queue.pop(slot.chain);
       if (result !== "chain") {
         this.#release(slot);
-        if (result === "broken") this.#requireReset(this.#queue, this.#queue.mistake!);
+        if (result === "broken") this.#requireReset(queue, queue.mistake!);
         return budget;
       }
       const mistake = slot.parse(this.#owner.transport.memory, this.#owner.limits);
       if (mistake !== undefined) {
         this.#release(slot);
-        this.#requireReset(this.#queue, mistake);
+        this.#requireReset(queue, mistake);
         return budget;
       }
-      budget -= REQUEST_COST + slot.chain.descriptors * DESCRIPTOR_COST;
-      if (slot.kind === "read" || slot.kind === "write") budget -= slot.dataIn.byteLength + slot.dataOut.byteLength;
-      this.#carryOut(slot);
+      budget -= REQUEST_COST + slot.chain.descriptors * DESCRIPTOR_COST + slot.costBytes;
+      if (slot.barrier) this.#stopAt(slot);
+      else this.#carryOut(slot);
       if (++this.#taken % REQUESTS_PER_LOOK === 0 && this.#turnIsOver()) return 0;
     }
     return budget;
@@ -185,20 +205,14 @@ export class RequestQueue {
     this.#owner.transport.requireReset(mistake, queue.publish());
   }
 
-  /** Sends what was held back again, in the order in which it failed. */
-  #retry(): void {
-    const slots = this.#heldBack;
-    this.#heldBack = [];
-    for (const slot of slots) this.#carryOut(slot);
-    this.#publish();
-    this.process();
-  }
-
   #finishOrphan(slot: RequestSlot, error: unknown): void {
     slot.orphaned = false;
     this.#release(slot);
     this.#orphans--;
-    if (this.#orphans === 0) this.process();
+    if (this.#orphans === 0) {
+      this.process();
+      this.#owner.orphansEnded();
+    }
     if (error !== undefined && !(error instanceof BlockError)) throw error; // a mistake of ours
   }
 
@@ -214,7 +228,7 @@ export class RequestQueue {
   #carryOut(slot: RequestSlot): void {
     let pending: void | Promise<void>;
     try {
-      pending = this.#submit(slot);
+      pending = carryOutRequest(slot, this.#owner);
     } catch (error) {
       this.#end(slot, error);
       return;
@@ -227,40 +241,28 @@ export class RequestQueue {
     pending.then(slot.onDone, slot.onError);
   }
 
-  // @virtio BLK-DEV-080 BLK-DEV-083 BLK-DEV-087
-  #submit(slot: RequestSlot): void | Promise<void> {
-    const { backend } = this.#owner;
-    switch (slot.kind) {
-      case "read":
-        if (traceRead.enabled) traceRead.emit(traceFields(slot, slot.dataIn.byteLength));
-        return backend.read(slot.sector * VIRTIO_BLK_SECTOR_BYTES, slot.dataIn);
-      case "write":
-        if (traceWrite.enabled) traceWrite.emit(traceFields(slot, slot.dataOut.byteLength));
-        return backend.write(slot.sector * VIRTIO_BLK_SECTOR_BYTES, slot.dataOut);
-      case "flush":
-        if (traceFlush.enabled) traceFlush.emit(traceFields(slot, 0));
-        return backend.flush();
-      case "get-id":
-        if (traceGetId.enabled) traceGetId.emit(traceFields(slot, slot.dataIn.byteLength));
-        return slot.dataIn.copyFrom(this.#owner.id, 0);
-      case "rejected":
-        traceGuestError(slot.mistake!, slot.type);
-        return;
-    }
+  // @virtio BLK-DEV-102 BLK-DEV-103
+  #stopAt(barrier: RequestSlot): void {
+    this.#barrier = barrier;
+    this.#barrierWaits = true;
+    this.#passBarrier();
+  }
+
+  /** Carries the barrier out if nothing is before it any more. */
+  #passBarrier(): void {
+    if (this.#inFlight.size > 0 || this.#heldBack.length > 0) return;
+    this.#barrierWaits = false;
+    this.#carryOut(this.#barrier!);
   }
 
   /** Writes the status byte and the used element, which `publish` makes visible; or holds the request back. */
   #end(slot: RequestSlot, error: unknown): void {
-    let status = slot.kind === "rejected" ? slot.status : VIRTIO_BLK_S_OK;
-    if (error !== undefined) {
-      if (!(error instanceof BlockError)) throw error; // a mistake of ours
-      const action = this.#owner.backend.errors.decide(slot.kind === "read" ? "read" : "write", error);
-      if (action === "stop") {
-        this.#heldBack.push(slot);
-        return;
-      }
-      if (action === "report") status = VIRTIO_BLK_S_IOERR;
+    const status = completionStatus(slot, error, this.#owner);
+    if (status === "held-back") {
+      this.#heldBack.push(slot);
+      return;
     }
+    if (slot === this.#barrier) this.#barrier = undefined;
     const queue = this.#queue;
     if (queue !== undefined) {
       const { memory } = this.#owner.transport;
@@ -275,7 +277,7 @@ export class RequestQueue {
   #noteWrites(slot: RequestSlot): void {
     const { memory } = this.#owner.transport;
     memory.noteDeviceWrite(slot.statusOffset, 1);
-    if (slot.kind !== "read" && slot.kind !== "get-id") return;
+    if (!slot.fillsDataIn) return;
     const { dataIn } = slot;
     for (let i = dataIn.first; i < dataIn.end; i++) memory.noteDeviceWrite(dataIn.offsets[i]!, dataIn.lengths[i]!);
   }
@@ -293,26 +295,10 @@ export class RequestQueue {
 
   #rebind(): void {
     const { bytes } = this.#owner.transport.memory;
-    for (const slot of [...this.#inFlight, ...this.#heldBack]) {
+    const waiting = this.#barrierWaits ? [this.#barrier!] : [];
+    for (const slot of [...this.#inFlight, ...this.#heldBack, ...waiting]) {
       slot.dataIn.bytes = bytes;
       slot.dataOut.bytes = bytes;
     }
   }
-}
-
-function traceFields(slot: BlockRequest, bytes: number): TraceFields {
-  return { head: slot.chain.head, sector: slot.sector, bytes };
-}
-
-/**
- * How many writable bytes were written, from the first one on: §2.7.8.2. After an error the data was not, and the status byte
- * that follows it does not count.
- */
-// @virtio SPLIT-DEV-023 VQ-DEV-001
-function writtenBytes(slot: BlockRequest, status: number): number {
-  if (slot.chain.mistake !== undefined) return 0; // not all of its buffers are known
-  const { byteLength } = slot.dataIn;
-  if (byteLength === 0) return 1;
-  if (status !== VIRTIO_BLK_S_OK || slot.kind === "flush") return 0;
-  return slot.statusFollowsData ? byteLength + 1 : byteLength;
 }

@@ -2,7 +2,7 @@
 
 import { BlockError } from "../../src/base/errors.ts";
 import type { IoVector } from "../../src/base/io-vector.ts";
-import type { BlockDriver, BlockStatus } from "../../src/block/driver.ts";
+import type { BlockDriver, BlockStatus, DiskLifetime } from "../../src/block/driver.ts";
 import { SparseDisk } from "./sparse-disk.ts";
 
 /** A `SparseDisk` behind a gate. While the gate is shut, requests wait at it in the order in which they came. */
@@ -11,6 +11,8 @@ export class HeldDriver implements BlockDriver {
   readonly readOnly: boolean;
   readonly clusterSizeBytes: undefined = undefined;
   readonly children: readonly never[] = [];
+  /** As of a disk that is a third worn. */
+  readonly lifetime: DiskLifetime = { preEndOfLife: 1, estimateA: 4, estimateB: 2 };
   readonly #disk: SparseDisk;
   #gate: { readonly opened: Promise<void>; readonly open: () => void } | undefined;
   #waiting = 0;
@@ -67,6 +69,11 @@ export class HeldDriver implements BlockDriver {
   }
 
   discard(offsetBytes: number, lengthBytes: number): void | Promise<void> {
+    return this.#pass(() => this.#disk.writeZeroes(offsetBytes, lengthBytes));
+  }
+
+  /** Nothing is kept of what was in memory. */
+  secureErase(offsetBytes: number, lengthBytes: number): void | Promise<void> {
     return this.#pass(() => this.#disk.writeZeroes(offsetBytes, lengthBytes));
   }
 

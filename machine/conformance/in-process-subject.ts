@@ -1,5 +1,6 @@
 // This project's device as a subject of the conformance suite, in the suite's own process.
 
+import type { BlockFeatures } from "../../devices/virtio-blk/block-features.ts";
 import { VirtioBlk } from "../../devices/virtio-blk/virtio-blk.ts";
 import type { BlockTopology } from "../../devices/virtio-blk/virtio-blk-config.ts";
 import type { RingFeatures } from "../../devices/virtio-features.ts";
@@ -23,6 +24,7 @@ const EVERY_RING_FEATURE: RingFeatures = {
   accessPlatform: true,
   orderPlatform: true,
 };
+const EVERY_BLOCK_FEATURE: BlockFeatures = { geometry: true, barrier: true };
 /** Turns of the event loop after which nothing is due any more that does not wait for somebody. */
 const SETTLE_TURNS = 4;
 
@@ -41,8 +43,10 @@ async function open(options: SubjectOptions): Promise<Subject | SubjectUnavailab
   const device = new VirtioBlk({
     backend,
     serial: "conformance",
+    queues: options.queues,
     clock: systemClock,
     offeredFeatures: rings,
+    blockFeatures: EVERY_BLOCK_FEATURE,
     topology: topologyOf(options),
   });
   const region = new VirtioMmio({ device, memory, line, legacy: options.legacy, bigEndian: options.bigEndian });

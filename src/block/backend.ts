@@ -6,9 +6,10 @@ import type { IoVector } from "../base/io-vector.ts";
 import { IoAccounting } from "./accounting.ts";
 import { BackendThrottle } from "./backend-throttle.ts";
 import type { NodeParent } from "./drain.ts";
+import type { DiskLifetime } from "./driver.ts";
 import type { Direction, ThrottleGroup } from "./filters/throttle-group.ts";
 import { IoErrors } from "./io-errors.ts";
-import type { BlockNode, WriteZeroesRequestOptions } from "./node.ts";
+import type { BlockNode } from "./node.ts";
 import {
   PERM_ALL,
   PERM_CONSISTENT_READ,
@@ -17,6 +18,11 @@ import {
   PERM_WRITE_UNCHANGED,
   type Permissions,
 } from "./permissions.ts";
+import type { WriteZeroesRequestOptions } from "./request-options.ts";
+import { appendToZone, commandZone, resetAllZones } from "./zone-admission.ts";
+import type { BlockZones, ZoneCommand } from "./zones.ts";
+
+const ERASE: WriteZeroesRequestOptions = { erase: true };
 
 /** A device on a backend, as far as the block layer names it and lets others in beside it. */
 export interface BackendDevice {
@@ -158,6 +164,26 @@ export class BlockBackend {
     return this.#node === undefined ? 0 : this.#node.lengthBytes;
   }
 
+  /** Zones of the disk, if it has any. */
+  get zones(): BlockZones | undefined {
+    return this.#node?.driver.zones;
+  }
+
+  /** How worn the disk is, if it knows. */
+  get lifetime(): DiskLifetime | undefined {
+    return this.#node?.driver.lifetime;
+  }
+
+  /** Write-zeroes can deallocate. */
+  get canUnmap(): boolean {
+    return this.#node?.canUnmap === true;
+  }
+
+  /** There is a `secureErase`. */
+  get canErase(): boolean {
+    return this.#node?.driver.secureErase !== undefined;
+  }
+
   /** Requests handed to the node and not yet ended. */
   get inFlight(): number {
     return this.#inFlight;
@@ -206,6 +232,42 @@ export class BlockBackend {
   discard(offsetBytes: number, lengthBytes: number): void | Promise<void> {
     if (this.#drains > 0) return this.#afterDrain(() => this.discard(offsetBytes, lengthBytes));
     return this.#committed(this.#writable().discard(offsetBytes, lengthBytes));
+  }
+
+  /** Makes a range's data irretrievable: only where `canErase`. */
+  secureErase(offsetBytes: number, lengthBytes: number): void | Promise<void> {
+    return this.writeZeroes(offsetBytes, lengthBytes, ERASE);
+  }
+
+  /** Writes to the zone that begins at `zoneOffsetBytes`, behind what was written before; returns where that is. */
+  zoneAppend(zoneOffsetBytes: number, vector: IoVector): number | Promise<number> {
+    if (this.#drains > 0) return this.#afterDrain(() => this.zoneAppend(zoneOffsetBytes, vector));
+    let at = 0;
+    const request = (): void | Promise<void> => {
+      const appended = appendToZone(this.#writable(), zoneOffsetBytes, vector);
+      if (typeof appended === "number") {
+        at = appended;
+        return this.#committed(undefined);
+      }
+      return this.#committed(
+        appended.then((offsetBytes) => {
+          at = offsetBytes;
+        }),
+      );
+    };
+    const pending = this.#gated ? this.#throttled("write", vector.byteLength, request) : request();
+    return pending === undefined ? at : pending.then(() => at);
+  }
+
+  zoneCommand(command: ZoneCommand, zoneOffsetBytes: number): void | Promise<void> {
+    if (this.#drains > 0) return this.#afterDrain(() => this.zoneCommand(command, zoneOffsetBytes));
+    return this.#committed(commandZone(this.#writable(), command, zoneOffsetBytes));
+  }
+
+  /** Resets every zone that can be; some may be reset when another has failed. */
+  zoneResetAll(): void | Promise<void> {
+    if (this.#drains > 0) return this.#afterDrain(() => this.zoneResetAll());
+    return this.#committed(resetAllZones(this.#writable()));
   }
 
   flush(): void | Promise<void> {
@@ -303,7 +365,7 @@ export class BlockBackend {
     }
   }
 
-  async #afterDrain(request: () => void | Promise<void>): Promise<void> {
+  async #afterDrain<T>(request: () => T | Promise<T>): Promise<T> {
     this.#held++;
     await new Promise<void>((resolve) => this.#release.push(resolve));
     this.#held--;

@@ -6,6 +6,7 @@ import type { BlockNode } from "./node.ts";
 import type { NodeSettings } from "./node-settings.ts";
 import type { Permissions } from "./permissions.ts";
 import type { SnapshotSource } from "./snapshot-source.ts";
+import type { BlockZones } from "./zones.ts";
 
 /** The unit of the guest's requests and of every node's length. */
 export const SECTOR_SIZE_BYTES = 512;
@@ -37,6 +38,15 @@ export type ChildRole = "file" | "backing" | "target" | "image";
 export interface DriverChild {
   readonly role: ChildRole;
   readonly node: BlockNode;
+}
+
+/** How worn a disk is, as eMMC disks say it (JESD84-B50): VIRTIO 1.4 §5.2.6. */
+export interface DiskLifetime {
+  /** Of reserved blocks: 0 unknown, 1 normal, 2 80 % used, 3 90 % used. */
+  readonly preEndOfLife: number;
+  /** Of SLC and MLC cells: 0 unknown, n from 1 to 10 for up to n tenths used, 11 beyond. */
+  readonly estimateA: number;
+  readonly estimateB: number;
 }
 
 /** A change of a driver that cannot fail any more. Either `commit` and then `finish` are called, or `abort`. */
@@ -77,6 +87,11 @@ export interface BlockDriver {
   writeZeroes(offsetBytes: number, lengthBytes: number, options: WriteZeroesOptions): void | Promise<void>;
   /** Undefined where the driver cannot discard. What a discarded range reads as is the driver's choice. */
   discard?(offsetBytes: number, lengthBytes: number): void | Promise<void>;
+  /**
+   * Makes a range's data irretrievable, not only from reading; it then reads as zeroes. Undefined where the driver cannot
+   * promise that.
+   */
+  secureErase?(offsetBytes: number, lengthBytes: number): void | Promise<void>;
   flush(): void | Promise<void>;
   blockStatus(offsetBytes: number, lengthBytes: number): BlockStatus | Promise<BlockStatus>;
   /** Undefined where the length is fixed. `lengthBytes` need not be a multiple of 512; the property is then rounded up. */
@@ -104,6 +119,10 @@ export interface BlockDriver {
   readonly debugPoints?: DebugPoints;
   /** Undefined when the driver does nothing of its own accord, beside requests; else a promise to ask again after. */
   untilIdle?(): Promise<void> | undefined;
+  /** How worn the disk is; undefined where nobody knows. */
+  readonly lifetime?: DiskLifetime | undefined;
+  /** Of a zoned disk. The node has asked them before it calls the driver. */
+  readonly zones?: BlockZones;
   /** Of a filter that keeps a snapshot of the node below it. */
   readonly snapshot?: SnapshotSource;
   /**

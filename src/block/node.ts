@@ -15,38 +15,14 @@ import {
 import { type BlockDriver, type BlockStatus, MAX_NODE_BYTES, SECTOR_SIZE_BYTES } from "./driver.ts";
 import { GraphNode } from "./graph-node.ts";
 import { DEFAULT_NODE_SETTINGS, type NodeSettings } from "./node-settings.ts";
+import type { DiscardOptions, ReadOptions, WriteOptions, WriteZeroesRequestOptions } from "./request-options.ts";
 import { type TrackedRequest, TrackedRequests } from "./tracked-request.ts";
 import { type ThresholdListener, WriteThreshold } from "./write-threshold.ts";
+import { wipeZones, writeToZones } from "./zone-admission.ts";
 
 const tracePread = tracePoint("bdrv_co_preadv_part");
 const tracePwrite = tracePoint("bdrv_co_pwritev_part");
 const tracePwriteZeroes = tracePoint("bdrv_co_pwrite_zeroes");
-
-export interface ReadOptions {
-  /**
-   * The read is made for a before-write notifier: it waits for no serialising request, which may be the one that the
-   * notifier holds and that waits for the read.
-   */
-  readonly fromNotifier?: boolean;
-}
-
-export interface WriteOptions {
-  /** Nothing that overlaps the request runs beside it. */
-  readonly serialising?: boolean;
-}
-
-export interface DiscardOptions {
-  /**
-   * The notifier that makes the discard: it does not meet the request itself, and the request waits for no serialising one, which may
-   * be what the notifier holds.
-   */
-  readonly maker?: BeforeWriteNotifier | undefined;
-}
-
-export interface WriteZeroesRequestOptions extends WriteOptions {
-  readonly mayUnmap?: boolean;
-  readonly noFallback?: boolean;
-}
 
 const NO_OPTIONS = {} as const;
 
@@ -109,6 +85,11 @@ export class BlockNode extends GraphNode {
     this.#flushes = this.#mustFlush();
   }
 
+  /** Ranges can be deallocated: discards are enabled, and the driver knows them. */
+  get canUnmap(): boolean {
+    return this.#discardEnabled && this.driver.discard !== undefined;
+  }
+
   /** Where the write ends that went furthest, whether it succeeded or not. */
   get highestWriteBytes(): number {
     return this.#highestWrite;
@@ -163,6 +144,8 @@ export class BlockNode extends GraphNode {
     const length = vector.byteLength;
     this.#checkChange(offsetBytes, length);
     if (length === 0) return;
+    const { zones } = this.driver;
+    if (zones !== undefined && options.admitted !== true) return writeToZones(this, offsetBytes, vector, options);
     if (tracePwrite.enabled) tracePwrite.emit({ bs: this.name, offset: offsetBytes, bytes: length });
     const request = this.#requests.begin("write", offsetBytes, length, options.serialising === true);
     request.vector = vector;
@@ -177,17 +160,21 @@ export class BlockNode extends GraphNode {
   ): void | Promise<void> {
     this.#checkChange(offsetBytes, lengthBytes);
     if (lengthBytes === 0) return;
+    const { zones } = this.driver;
+    if (zones !== undefined && options.admitted !== true) return wipeZones(this, offsetBytes, lengthBytes, options);
     if (tracePwriteZeroes.enabled) tracePwriteZeroes.emit({ bs: this.name, offset: offsetBytes, bytes: lengthBytes });
     const request = this.#requests.begin("write-zeroes", offsetBytes, lengthBytes, options.serialising === true);
     request.mayUnmap = options.mayUnmap === true;
     request.noFallback = options.noFallback === true;
+    request.erase = options.erase === true;
     return this.#change(request);
   }
 
   /** Says that a range is no longer needed. Success promises nothing: where discards are not enabled nothing happens. */
   discard(offsetBytes: number, lengthBytes: number, options: DiscardOptions = NO_OPTIONS): void | Promise<void> {
     this.#checkChange(offsetBytes, lengthBytes);
-    if (lengthBytes === 0 || !this.#discardEnabled || this.driver.discard === undefined) return;
+    if (lengthBytes === 0 || !this.canUnmap) return;
+    this.driver.zones?.checkDiscard(offsetBytes, lengthBytes);
     const request = this.#requests.begin("discard", offsetBytes, lengthBytes, false);
     return options.maker === undefined ? this.#change(request) : this.#passNotifiers(request, options.maker);
   }
@@ -303,6 +290,7 @@ export class BlockNode extends GraphNode {
         if (this.#detectsZeroes && isAllZero(request.vector!)) return this.#writeZeroesInstead(request);
         return this.driver.write(request.offsetBytes, request.vector!);
       case "write-zeroes":
+        if (request.erase) return this.driver.secureErase!(request.offsetBytes, request.lengthBytes);
         return this.driver.writeZeroes(request.offsetBytes, request.lengthBytes, request);
       case "discard":
         return this.#discard(request);

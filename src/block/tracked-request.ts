@@ -16,6 +16,8 @@ export class TrackedRequest {
   mayUnmap = false;
   /** Of a write-zeroes: fail rather than write zeroes the slow way. */
   noFallback = false;
+  /** Of a write-zeroes: the data must be irretrievable. */
+  erase = false;
   /** Of a write: the new data, which the request's owner keeps as it is until the request has ended. */
   vector: IoVector | undefined = undefined;
 
@@ -60,6 +62,7 @@ export class TrackedRequests {
     request.serialising = serialising;
     request.mayUnmap = false;
     request.noFallback = false;
+    request.erase = false;
     request.previous = this.#newest;
     request.next = undefined;
     if (this.#newest === undefined) this.#oldest = request;

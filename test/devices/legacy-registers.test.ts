@@ -13,7 +13,7 @@ const READ_ONLY = [
   { offset: 0x00c, name: "VendorID", value: 0x554d_4551 },
   // SIZE_MAX 1, SEG_MAX 2, BLK_SIZE 6, FLUSH 9, TOPOLOGY 10, CONFIG_WCE 11, NOTIFY_ON_EMPTY 24, ANY_LAYOUT 27,
   // INDIRECT_DESC 28, EVENT_IDX 29
-  { offset: 0x010, name: "HostFeatures", value: 0x3900_0e46 },
+  { offset: 0x010, name: "HostFeatures", value: 0x3900_6e46 },
   { offset: 0x034, name: "QueueNumMax", value: 256 },
   { offset: 0x060, name: "InterruptStatus", value: 0 },
 ] as const;
@@ -116,7 +116,7 @@ describe("the legacy register bank", () => {
       expect(registers.deviceFeatures, `word ${word}`).toBe(0);
     }
     registers.deviceFeaturesSel = 0;
-    expect(registers.deviceFeatures).toBe(0x3900_0e46);
+    expect(registers.deviceFeatures).toBe(0x3900_6e46);
   });
 });
 

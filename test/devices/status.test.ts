@@ -4,7 +4,7 @@ import { makeMachine, type TestMachine } from "./support/machine.ts";
 import { acceptFeatures, RawDisk } from "./support/raw-disk.ts";
 import { expectRecovery } from "./support/recovery.ts";
 
-const OFFERED = [1, 2, 6, 9, 10, 11, 28, 29, 32, 40];
+const OFFERED = [1, 2, 6, 9, 10, 11, 13, 14, 28, 29, 32, 40];
 
 /** ACKNOWLEDGE and DRIVER, then `features`, then FEATURES_OK; what Status reads. */
 function negotiate({ registers }: TestMachine, features: readonly number[]): number {
@@ -301,7 +301,7 @@ describe("feature negotiation", () => {
     registers.deviceFeaturesSel = 1;
     registers.queueSel = 5;
     registers.status = 0;
-    expect(registers.deviceFeatures).toBe(0x3000_0e46);
+    expect(registers.deviceFeatures).toBe(0x3000_6e46);
     expect(registers.queueSizeMax).toBe(256);
     registers.status = 3;
     registers.driverFeatures = 0x200; // into word 0, as a driver that never selects has it

@@ -77,7 +77,7 @@ describe("ring features", () => {
       accessPlatform: 33,
       orderPlatform: 36,
     } as const;
-    const block = [1, 2, 6, 9, 10, 11];
+    const block = [1, 2, 6, 9, 10, 11, 13, 14];
     for (const [name, bit] of Object.entries(names)) {
       const rest = [28, 29, 40].filter((other) => other !== bit);
       const sorted = (...bits: number[]): number[] => [...block, ...rest, 32, ...bits].sort((a, b) => a - b);

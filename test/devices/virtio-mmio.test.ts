@@ -11,7 +11,7 @@ const READ_ONLY = [
   { offset: 0x008, name: "DeviceID", value: 2 },
   { offset: 0x00c, name: "VendorID", value: 0x554d_4551 },
   // SIZE_MAX 1, SEG_MAX 2, BLK_SIZE 6, FLUSH 9, TOPOLOGY 10, CONFIG_WCE 11, INDIRECT_DESC 28, EVENT_IDX 29
-  { offset: 0x010, name: "DeviceFeatures", value: 0x3000_0e46 },
+  { offset: 0x010, name: "DeviceFeatures", value: 0x3000_6e46 },
   { offset: 0x034, name: "QueueSizeMax", value: 256 },
   { offset: 0x060, name: "InterruptStatus", value: 0 },
   { offset: 0x0b0, name: "SHMLenLow", value: 0xffff_ffff },
@@ -157,7 +157,7 @@ describe("DeviceFeatures", () => {
   it("MMIO-DEV-016 RSVD-DEV-001 gives the word that the whole of DeviceFeaturesSel names, and 0 for words that are not there", () => {
     const { registers } = makeMachine();
     const words: [number, number][] = [
-      [0, 0x3000_0e46],
+      [0, 0x3000_6e46],
       [1, 0x0000_0101], // VERSION_1, feature 32, and RING_RESET, feature 40
       [2, 0],
       [3, 0],
@@ -177,7 +177,7 @@ describe("DeviceFeatures", () => {
     registers.deviceFeaturesSel = 0;
     const low = registers.deviceFeatures;
     const bits = Array.from({ length: 32 }, (_, bit) => bit).filter((bit) => ((low >>> bit) & 1) === 1);
-    expect(bits).toEqual([1, 2, 6, 9, 10, 11, 28, 29]);
+    expect(bits).toEqual([1, 2, 6, 9, 10, 11, 13, 14, 28, 29]);
     registers.deviceFeaturesSel = 1;
     expect(registers.deviceFeatures).toBe(0x101); // no SR_IOV, ADMIN_VQ, RING_PACKED, …
   });
@@ -185,7 +185,7 @@ describe("DeviceFeatures", () => {
   it("offers RO for a drive that cannot be written to", () => {
     const { registers } = makeMachine({ readOnly: true });
     registers.deviceFeaturesSel = 0;
-    expect(registers.deviceFeatures).toBe(0x3000_0e66);
+    expect(registers.deviceFeatures).toBe(0x3000_6e66);
   });
 });
 
@@ -279,7 +279,8 @@ describe("the configuration space", () => {
     ["opt_io_size", 0x11c, 4, 0x0506_0708],
     ["unused0", 0x121, 1, 0],
     ["num_queues, not offered", 0x122, 2, 0],
-    ["max_discard_sectors, not offered", 0x124, 4, 0],
+    ["max_discard_sectors", 0x124, 4, 1 << 21],
+    ["max_secure_erase_sectors, not offered", 0x13c, 4, 0],
     ["unused1", 0x139, 1, 0],
     ["unused1", 0x13a, 2, 0],
     ["zoned.model, not offered", 0x15c, 1, 0],

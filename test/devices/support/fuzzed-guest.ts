@@ -76,7 +76,7 @@ const ADDRESSES = [
 ];
 const TYPES = [0, 0, 0, 1, 1, 1, 4, 8, 5, 11, 13, 0x77, 0x8000_0000, 0xffff_ffff];
 const SECTOR_NUMBERS = [0n, 1n, 60n, 63n, 64n, 65n, 1n << 32n, 1n << 53n, 1n << 55n, (1n << 64n) - 1n];
-const FEATURE_SETS = [0, 0x200, 0x1000_0000, 0x2000_0000, 0x3000_0000, 0x3000_0e46, 0x0000_0a00, 0xffff_ffff];
+const FEATURE_SETS = [0, 0x200, 0x1000_0000, 0x2000_0000, 0x3000_0000, 0x3000_6e46, 0x0000_0a00, 0xffff_ffff];
 
 /** What the run came across, to see that it came across something. */
 export interface FuzzTally {

@@ -18,12 +18,14 @@ export interface MachineOptions {
   readonly sectors?: number;
   readonly readOnly?: boolean;
   readonly writeCache?: boolean;
-  readonly device?: Pick<VirtioBlkOptions, "serial" | "queueSizeMax" | "topology" | "offeredFeatures">;
+  readonly device?: Omit<VirtioBlkOptions, "backend" | "clock">;
   /** Version 1. */
   readonly legacy?: boolean;
   readonly bigEndian?: boolean;
   readonly ramBase?: number;
   readonly ramBytes?: number;
+  /** RAM of the test's own, instead of `ramBytes` at `ramBase`. */
+  readonly memory?: GuestMemory;
   readonly clock?: Clock;
 }
 
@@ -54,7 +56,7 @@ export function diskPattern(lengthBytes: number, seed = 1): Uint8Array {
 export function makeMachine(options: MachineOptions = {}): TestMachine {
   const { sectors = 128, readOnly = false, ramBase = RAM_BASE, ramBytes = 1 << 20, clock = STILL_CLOCK } = options;
   const driver = options.driver ?? new MemoryDriver({ bytes: diskPattern(512 * sectors) });
-  const memory = new GuestMemory({ baseAddress: ramBase, sizeBytes: ramBytes });
+  const memory = options.memory ?? new GuestMemory({ baseAddress: ramBase, sizeBytes: ramBytes });
   const line = new InterruptLine();
   const node = new BlockNode({ name: "disk", driver });
   const backend = new BlockBackend({ name: "drive0", node, readOnly, writeCache: options.writeCache ?? true });
