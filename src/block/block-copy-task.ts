@@ -65,6 +65,11 @@ export class CopyTask {
     return this.phase === "done" || this.phase === "skipped";
   }
 
+  /** What its range holds is known, and nothing has been copied of it nor read. */
+  get untouched(): boolean {
+    return this.phase === "zeroes" || (this.phase === "read" && this.bufferedTo === this.offsetBytes);
+  }
+
   /** Ends the task by an I/O error. Anything else that was thrown is thrown again. */
   fail(error: unknown): void {
     if (!(error instanceof BlockError)) throw error;

@@ -10,7 +10,7 @@ import { discardCopied } from "./block-copy-discard.ts";
 import { GuestCopy } from "./block-copy-guest.ts";
 import { CopyPace } from "./block-copy-pace.ts";
 import { CopyTask, CopyTasks } from "./block-copy-task.ts";
-import { backingOf, blockStatusAbove } from "./block-status.ts";
+import { backingOf, blockStatusAbove, standsOn } from "./block-status.ts";
 import type { BlockStatus } from "./driver.ts";
 import type { BlockNode } from "./node.ts";
 
@@ -201,7 +201,7 @@ export class BlockCopy {
 
   /** Carries a task out and ends it. Whether it succeeded is told by `task.failure`; an I/O error is not thrown. */
   run(task: CopyTask): void | Promise<void> {
-    while (!task.ended) {
+    while (!this.#isOver(task)) {
       const pending = this.#tryStep(task);
       if (pending !== undefined) return this.#runLater(task, pending);
     }
@@ -251,9 +251,14 @@ export class BlockCopy {
       } catch (error) {
         task.fail(error);
       }
-      if (task.ended) return this.#end(task);
+      if (this.#isOver(task)) return this.#end(task);
       pending = this.#tryStep(task);
     }
+  }
+
+  /** Guests change what they like once the copy has stopped: what was not yet touched is no longer what it was. */
+  #isOver(task: CopyTask): boolean {
+    return task.ended || (this.#stopped && task.untouched);
   }
 
   #tryStep(task: CopyTask): void | Promise<void> {
@@ -366,7 +371,7 @@ export class BlockCopy {
 
   #end(task: CopyTask): void {
     if (task.buffer !== undefined) this.#buffers.give(task.buffer);
-    if (task.failure !== undefined) return this.giveBack(task);
+    if (task.failure !== undefined || !task.ended) return this.giveBack(task);
     if (task.phase === "done") {
       this.#finishedBytes += task.lengthBytes;
       this.clusters[task.forGuest ? "guest" : "background"] += task.lengthBytes / this.clusterSizeBytes;
@@ -389,12 +394,6 @@ export class BlockCopy {
   }
 
   #wakeGuestWaiters(): void {
-    const waiters = this.#guestWaiters;
-    this.#guestWaiters = [];
-    for (const wake of waiters) wake();
+    for (const wake of this.#guestWaiters.splice(0)) wake();
   }
-}
-
-function standsOn(node: BlockNode, below: BlockNode): boolean {
-  return node.driver.children.some(({ node: child }) => child === below || standsOn(child, below));
 }

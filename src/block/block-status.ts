@@ -8,6 +8,11 @@ export function backingOf(node: BlockNode): BlockNode | undefined {
   return node.driver.children.find(({ role }) => role === "backing")?.node;
 }
 
+/** True if `below` is somewhere under `node`. */
+export function standsOn(node: BlockNode, below: BlockNode): boolean {
+  return node.driver.children.some(({ node: child }) => child === below || standsOn(child, below));
+}
+
 /**
  * What stands at `offsetBytes`, in `node` or in one of the layers below it, down to the last above `base` (to the end of the
  * chain by default). `allocated` says whether one of these layers has it. What none has, or what lies beyond the end of a layer

@@ -57,6 +57,40 @@ describe("BlockCopy.copyForGuest", () => {
     expect(copy.finishedBytes).toBe(CLUSTER);
   });
 
+  it("copies nothing of what it hears of after the copy was stopped: others may have changed it", async () => {
+    let allocated = false;
+    const status = (_offset: number, lengthBytes: number): BlockStatus => ({
+      lengthBytes,
+      allocated,
+      data: allocated,
+      zero: !allocated,
+    });
+    const source = { delayed: 1, maxDelayMs: 5, status };
+    const { source: driver, target, copy } = copyPair(simulation, patterned(2 * CLUSTER), { source });
+    copy.skipUnallocated = true;
+    const guest = copy.copyForGuest(0, 512);
+    copy.stop();
+    allocated = true;
+    await simulation.run(guest!);
+    expect(target.calls).toEqual([]);
+    expect(rangesKib(driver, "read")).toEqual([]);
+    expect([copy.tasks.count, copy.dirty.countBytes, copy.finishedBytes]).toEqual([0, 2 * CLUSTER, 0]);
+  });
+
+  it("copies to the end what it had begun to read when the copy was stopped", async () => {
+    const source = { delayed: 1, maxDelayMs: 5 };
+    const { source: driver, target, copy } = copyPair(simulation, patterned(2 * CLUSTER), { source });
+    const guest = copy.copyForGuest(0, 512);
+    const reading = async (): Promise<void> => {
+      while (rangesKib(driver, "read").length === 0) await simulation.after(1);
+    };
+    await simulation.run(reading());
+    copy.stop();
+    await simulation.run(guest!);
+    expect(rangesKib(target, "write")).toEqual([[0, 64]]);
+    expect([copy.tasks.count, copy.dirty.countBytes, copy.finishedBytes]).toEqual([0, CLUSTER, CLUSTER]);
+  });
+
   it("fails with the errno of the copy, and the cluster is still to be copied", async () => {
     for (const delayed of [0, 1]) {
       const bytes = patterned(2 * CLUSTER);

@@ -1,0 +1,66 @@
+// How often a copy lets others have their turn.
+import { describe, expect, it, vi } from "vitest";
+import { BackgroundCopy } from "../../src/block/block-copy-loop.ts";
+import { CopyPace } from "../../src/block/block-copy-pace.ts";
+import { CLUSTER, type CopyPair, copyPair, KIB, MIB, patterned, rangesKib, same } from "../support/copy-pair.ts";
+import { Simulation } from "../support/simulation.ts";
+
+describe("CopyPace", () => {
+  const ceded = (pace: CopyPace): number => {
+    let turns = 0;
+    while (pace.cede()) turns++;
+    return turns;
+  };
+
+  it("cedes no turn while no guest writes", () => {
+    expect(new CopyPace().cede()).toBe(false);
+  });
+
+  it("cedes 16 turns after a guest's write, and then no more", () => {
+    const pace = new CopyPace();
+    pace.noteGuest();
+    expect(ceded(pace)).toBe(16);
+    expect(pace.cede()).toBe(false);
+  });
+
+  it("counts anew from the latest write, and does not add up", () => {
+    const pace = new CopyPace();
+    pace.noteGuest();
+    pace.noteGuest();
+    for (let turn = 0; turn < 10; turn++) pace.cede();
+    pace.noteGuest();
+    expect(ceded(pace)).toBe(16);
+  });
+});
+
+/** What had been read of the source whenever the copy gave others their turn, in KiB; `begin` may let a guest write first. */
+async function turns(begin: (pair: CopyPair) => void): Promise<number[]> {
+  const simulation = new Simulation(1);
+  const bytes = patterned(4 * MIB);
+  const pair = copyPair(simulation, bytes);
+  begin(pair);
+  const seen: number[] = [];
+  vi.spyOn(simulation, "yield").mockImplementation(() => {
+    seen.push(rangesKib(pair.source, "read").reduce((sum, [, lengthKib]) => sum + lengthKib, 0));
+    return simulation.after(0);
+  });
+  expect(await simulation.run(new BackgroundCopy(pair.copy).run())).toBe("finished");
+  expect(same(pair.target.bytes, bytes)).toBe(true);
+  return seen;
+}
+
+describe("BackgroundCopy beside guests", () => {
+  it("keeps its turn while no guest writes", async () => {
+    expect(await turns(() => {})).toEqual([]);
+  });
+
+  it("lets others have their turn after each piece of 256 KiB once a guest has written, between tasks and within", async () => {
+    const seen = await turns(({ copy }) => copy.copyForGuest(0, CLUSTER));
+    // One cluster was the guest's. Tasks of 1 MiB, in pieces of 256 KiB, then count from there.
+    expect(seen.length).toBe(16);
+    expect(seen[0]).toBe(64 + 256);
+    const steps = seen.map((readKib, i) => readKib - (i === 0 ? 64 : seen[i - 1]!));
+    expect(Math.max(...steps), "two tasks are under way at most, each with a piece").toBe(512);
+    expect(seen.at(-1)).toBe((4 * MIB) / KIB);
+  });
+});
