@@ -7,6 +7,7 @@ import { join } from "node:path";
 import type { Subject, SubjectFactory, SubjectOptions, SubjectUnavailable } from "../../guest/conformance/subject.ts";
 import { QtestChannel } from "../../guest/targets/qtest-channel.ts";
 import { QtestTarget } from "../../guest/targets/qtest-target.ts";
+import { diskProperties, unavailableDisk } from "./disk-properties.ts";
 import { DEVICE_ID, monitorHost, NODE_NAME } from "./monitor-host.ts";
 import { QmpConnection } from "./qmp-connection.ts";
 import { boardOf, type QtestBoard } from "./qtest-board.ts";
@@ -58,8 +59,8 @@ export class SpawnedSubjects implements SubjectFactory {
   }
 
   async open(options: SubjectOptions): Promise<Subject | SubjectUnavailable> {
-    if (options.zoned !== undefined) return { unavailable: "the program has no zoned disks" };
-    if (options.bigEndian) return { unavailable: "the program has no big-endian guest" };
+    const unavailable = unavailableDisk(options);
+    if (unavailable !== undefined) return { unavailable };
     const paths = this.#paths();
     writeFileSync(paths.image, "");
     truncateSync(paths.image, options.capacitySectors * SECTOR_BYTES);
@@ -82,6 +83,10 @@ export class SpawnedSubjects implements SubjectFactory {
       await close();
       if (error instanceof StartError && options.queues > 1) {
         return { unavailable: `the program does not start with ${options.queues} queues` };
+      }
+      const properties = diskProperties(options);
+      if (error instanceof StartError && properties.length > 0) {
+        return { unavailable: `the program does not start with ${properties.join(",")}` };
       }
       throw error;
     }
@@ -129,17 +134,19 @@ interface SubjectPaths {
 }
 
 function commandLine(options: SubjectOptions, paths: SubjectPaths, switches: readonly string[]): readonly string[] {
+  const discard = options.unmaps === false ? "ignore" : "unmap";
   const disk = {
     driver: "raw",
     "node-name": NODE_NAME,
     "read-only": options.readOnly,
-    discard: "unmap",
-    file: { driver: "file", filename: paths.image, "read-only": options.readOnly, discard: "unmap" },
+    discard,
+    file: { driver: "file", filename: paths.image, "read-only": options.readOnly, discard },
   };
   const device = [
     `virtio-blk-device,drive=${NODE_NAME},id=${DEVICE_ID},serial=conformance`,
     `packed=${options.packed ? "on" : "off"}`,
     `num-queues=${options.queues}`,
+    ...diskProperties(options),
     ...switches.map((name) => `${name}=on`),
   ].join(",");
   return [
