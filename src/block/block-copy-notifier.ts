@@ -5,6 +5,7 @@ import { tracePoint } from "../base/trace.ts";
 import { type BeforeWriteNotifier, DROP_REQUEST, type NotifierVerdict } from "./before-write-notifier.ts";
 import type { BlockCopy } from "./block-copy.ts";
 import type { NodeParent } from "./drain.ts";
+import type { Interception } from "./interception.ts";
 import type { TrackedRequest } from "./tracked-request.ts";
 
 const traceEnter = tracePoint("backup_do_cow_enter");
@@ -20,25 +21,36 @@ export type OnCbwError = "break-guest-write" | "break-snapshot";
  * Lets a guest change a cluster only when its old content is on the target. What becomes of a write
  * whose old data cannot be copied is `onCbwError`'s choice. Discards succeed and do nothing, and write-zeroes deallocate nothing.
  *
- * Guests' writes to the source cause writes to the target, so draining the target drains the source. Where the target stands on
- * the source, to be read as what that was, draining the source drains the target in turn, and the circle ends here.
+ * Writes that are intercepted cause writes to the target, so draining the target drains those who make them, and the job, which
+ * writes there too. It does not drain other users of the source: where requests to the target lead to the source, that is how they
+ * come there, and the section would go in a circle.
  */
 export class BlockCopyNotifier implements BeforeWriteNotifier {
   readonly #copy: BlockCopy;
   readonly #targetParent: NodeParent;
   readonly #onCbwError: OnCbwError;
   #snapshotError: BlockError | undefined;
-  #passingOn = false;
 
-  /** `parentName` is how messages name the user of the target. */
-  constructor(copy: BlockCopy, parentName: string, onCbwError: OnCbwError = "break-guest-write") {
+  /** `interception` says whose writes these are, and `job` who else writes to the target, as whose user it is named. */
+  constructor(
+    copy: BlockCopy,
+    interception: Interception,
+    job: NodeParent,
+    onCbwError: OnCbwError = "break-guest-write",
+  ) {
     this.#copy = copy;
     this.#onCbwError = onCbwError;
     this.#targetParent = {
-      parentName,
-      beginDrain: () => this.#once(() => copy.source.beginDrain()),
-      untilQuiet: () => this.#once(() => copy.source.untilQuiet()),
-      endDrain: () => this.#once(() => copy.source.endDrain()),
+      parentName: job.parentName,
+      beginDrain: () => {
+        interception.beginDrain();
+        job.beginDrain();
+      },
+      untilQuiet: () => interception.untilQuiet() ?? job.untilQuiet(),
+      endDrain: () => {
+        interception.endDrain();
+        job.endDrain();
+      },
     };
   }
 
@@ -105,16 +117,6 @@ export class BlockCopyNotifier implements BeforeWriteNotifier {
       return verdict;
     } catch (error) {
       return failed(error);
-    }
-  }
-
-  #once<Result>(passOn: () => Result): Result | undefined {
-    if (this.#passingOn) return undefined;
-    this.#passingOn = true;
-    try {
-      return passOn();
-    } finally {
-      this.#passingOn = false;
     }
   }
 

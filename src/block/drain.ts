@@ -38,6 +38,7 @@ export interface DrainedSection extends Disposable {}
 /**
  * The parents of one node with what each needs and shares, and how many drained sections it is in. Every parent is told of
  * every section: one that joins or leaves during a section begins or ends it then.
+ * Those that an interception covers may be drained alone.
  */
 export class NodeParents {
   readonly #edges = new Map<NodeParent, ParentEdge>();
@@ -71,7 +72,7 @@ export class NodeParents {
   /** `check` throws where the new user does not get along with the others; it is then none. */
   attach(parent: NodeParent, permissions: Permissions, check: () => void): void {
     assert(!this.#edges.has(parent), `${parent.parentName}: attached twice`);
-    this.#edges.set(parent, { parent, permissions, coveredBy: undefined });
+    this.#edges.set(parent, { parent, permissions, coveredBy: undefined, coveredDrains: 0 });
     try {
       check();
     } catch (error) {
@@ -85,9 +86,10 @@ export class NodeParents {
   /** Those whose requests went through this one are on their own again. */
   detach(parent: NodeParent): void {
     const gone = this.edge(parent);
+    assert(gone.coveredDrains === 0, `${parent.parentName}: detached while those that it covers are drained`);
     this.#edges.delete(parent);
     for (const edge of this.#edges.values()) if (edge.coveredBy === gone) edge.coveredBy = gone.coveredBy;
-    for (let i = 0; i < this.#drains; i++) parent.endDrain();
+    for (let i = this.#drainsOf(gone); i > 0; i--) parent.endDrain();
   }
 
   /**
@@ -96,6 +98,7 @@ export class NodeParents {
    */
   cover(cover: NodeParent, exempt: (parent: NodeParent) => boolean, check: () => void): void {
     const by = this.edge(cover);
+    assert(by.coveredDrains === 0, `${cover.parentName}: covers more while those that it covers are drained`);
     const edges = [...this.#edges.values()];
     const isExempt = (edge: ParentEdge): boolean =>
       exempt(edge.parent) || edges.some((behind) => behind.coveredBy === edge && isExempt(behind));
@@ -127,5 +130,42 @@ export class NodeParents {
       if (busy !== undefined) return busy;
     }
     return undefined;
+  }
+
+  /** A drained section of those alone whose requests go through `cover`. */
+  beginCoveredDrain(cover: NodeParent): void {
+    const by = this.edge(cover);
+    by.coveredDrains++;
+    for (const parent of this.#coveredBy(by)) parent.beginDrain();
+  }
+
+  endCoveredDrain(cover: NodeParent): void {
+    const by = this.edge(cover);
+    assert(by.coveredDrains > 0, `${cover.parentName}: drained section ended twice`);
+    by.coveredDrains--;
+    for (const parent of this.#coveredBy(by)) parent.endDrain();
+  }
+
+  /** Undefined when nobody whose requests go through `cover` has anything under way. */
+  untilCoveredQuiet(cover: NodeParent): Promise<void> | undefined {
+    for (const parent of this.#coveredBy(this.edge(cover))) {
+      const busy = parent.untilQuiet();
+      if (busy !== undefined) return busy;
+    }
+    return undefined;
+  }
+
+  /** All sections that a parent has been told of. */
+  #drainsOf(edge: ParentEdge): number {
+    let drains = this.#drains;
+    for (let cover = edge.coveredBy; cover !== undefined; cover = cover.coveredBy) drains += cover.coveredDrains;
+    return drains;
+  }
+
+  /** Those whose requests go through `cover`, also if through others before. */
+  #coveredBy(cover: ParentEdge): NodeParent[] {
+    const isCovered = ({ coveredBy }: ParentEdge): boolean =>
+      coveredBy !== undefined && (coveredBy === cover || isCovered(coveredBy));
+    return [...this.#edges.values()].filter(isCovered).map(({ parent }) => parent);
   }
 }

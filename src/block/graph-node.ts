@@ -152,6 +152,21 @@ export abstract class GraphNode {
     this.#parents.endDrain();
   }
 
+  /** As the three above, of those alone that `cover` covers; below here, too, what is held back is let go. */
+  beginCoveredDrain(cover: NodeParent): void {
+    this.#parents.beginCoveredDrain(cover);
+    this.#beginHurry();
+  }
+
+  untilCoveredQuiet(cover: NodeParent): Promise<void> | undefined {
+    return this.#parents.untilCoveredQuiet(cover);
+  }
+
+  endCoveredDrain(cover: NodeParent): void {
+    this.#endHurry();
+    this.#parents.endCoveredDrain(cover);
+  }
+
   get closed(): boolean {
     return this.#closed;
   }

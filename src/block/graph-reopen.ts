@@ -13,6 +13,7 @@ import {
   type OptionValue,
 } from "./graph-options.ts";
 import { checkDetectZeroes, inheritedBy, NOTHING_INHERITED, settingsOf } from "./graph-settings.ts";
+import { nodesBelow } from "./interception.ts";
 import type { BlockNode } from "./node.ts";
 import type { NodeEntry } from "./node-list.ts";
 import type { NodeSettings } from "./node-settings.ts";
@@ -162,12 +163,8 @@ function childAfter(graph: BlockGraph, node: BlockNode, role: ChildRole, given: 
   const child = node.driver.children.find((candidate) => candidate.role === role)!.node;
   if (typeof given !== "string" || given === child.name) return child;
   const other = graph.find(undefined, given).node;
-  if (standsOn(other, node)) throw wouldCreateCycle(given, role, node.name);
+  if (nodesBelow(other).has(node)) throw wouldCreateCycle(given, role, node.name);
   return other;
-}
-
-function standsOn(node: BlockNode, below: BlockNode): boolean {
-  return node === below || node.driver.children.some(({ node: child }) => standsOn(child, below));
 }
 
 /** Makes all changes and returns what is no longer needed. Throws, and has changed nothing, where users are against it. */

@@ -92,6 +92,20 @@ export class Interception {
     this.#active = true;
   }
 
+  /** Drained sections of those alone whose requests are intercepted: what they write would come to the target. */
+  beginDrain(): void {
+    this.source.beginCoveredDrain(this.#ofSource);
+  }
+
+  /** Undefined when nothing of theirs is under way; else a promise to ask again after. */
+  untilQuiet(): Promise<void> | undefined {
+    return this.source.untilCoveredQuiet(this.#ofSource);
+  }
+
+  endDrain(): void {
+    this.source.endCoveredDrain(this.#ofSource);
+  }
+
   remove(): void {
     if (this.#active) this.target.opBlockers.remove(this.#blocker);
     if (this.#sourceAttached) this.source.detachParent(this.#ofSource);
@@ -107,7 +121,7 @@ export class Interception {
 }
 
 /** A node and all that requests to it lead to: what it stands on, and the targets of the interceptions that are on the way. */
-function nodesBelow(node: BlockNode, nodes: Set<BlockNode> = new Set()): Set<BlockNode> {
+export function nodesBelow(node: BlockNode, nodes: Set<BlockNode> = new Set()): Set<BlockNode> {
   if (nodes.has(node)) return nodes;
   nodes.add(node);
   for (const { node: child } of node.driver.children) {

@@ -37,6 +37,8 @@ export interface ParentEdge {
    * above it: what the parent needs is asked for by the filter, and others meet the filter alone.
    */
   coveredBy: ParentEdge | undefined;
+  /** Of an interception: drained sections that those are in whose requests go through it, beside those of the node. */
+  coveredDrains: number;
 }
 
 /** `write, resize`, as messages have it. */

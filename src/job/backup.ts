@@ -53,6 +53,7 @@ export class Backup implements JobDriver {
     this.#sleep = new InterruptibleSleep(clock);
     const { sync, bitmap, bitmapMode } = checkBackup(options);
     this.#sync = sync;
+    let interception: Interception;
     try {
       if (bitmap !== undefined) {
         const held = new BackupBitmap(source.bitmaps, bitmap, bitmapMode ?? "on-success");
@@ -60,14 +61,15 @@ export class Backup implements JobDriver {
         this.#bitmap = held;
       }
       checkBackupLength(options);
-      const interception = new Interception({
+      const made = new Interception({
         filterName: this.#takeFilterName(jobs, undo),
         source,
         target,
         discardSource: options.discardSource,
         reason: `block device is in use by block job: ${this.jobType}`,
       });
-      undo.push(() => interception.remove());
+      undo.push(() => made.remove());
+      interception = made;
       interception.attachTarget();
       const clusterSizeBytes = backupClusterSize(options);
       interception.coverSource();
@@ -93,7 +95,7 @@ export class Backup implements JobDriver {
     this.#copy.skipUnallocated = sync === "top";
     this.#sourceParent = this.job.asNodeParent();
     source.attachParent(this.#sourceParent);
-    this.#notifier = new BlockCopyNotifier(this.#copy, this.#sourceParent.parentName, onCbwError);
+    this.#notifier = new BlockCopyNotifier(this.#copy, interception, this.#sourceParent, onCbwError);
     this.#notifier.install();
   }
 

@@ -4,10 +4,12 @@ import { describe, expect, it } from "vitest";
 import type { Errno } from "../../src/base/errors.ts";
 import { BackgroundCopy } from "../../src/block/block-copy-loop.ts";
 import { BlockCopyNotifier } from "../../src/block/block-copy-notifier.ts";
+import { Interception } from "../../src/block/interception.ts";
 import { checkCopyOrder } from "../support/copy-order.ts";
 import { copyPair, patterned } from "../support/copy-pair.ts";
 import type { DriverCall } from "../support/faulty-driver.ts";
 import { GuestProgram, type GuestStep, guestSteps } from "../support/guest-program.ts";
+import { RecordingParent } from "../support/recording-parent.ts";
 import { Random, Simulation } from "../support/simulation.ts";
 
 const RUNS = process.env["VBLK_SOAK"] === undefined ? 1000 : 200_000;
@@ -66,7 +68,9 @@ async function runProgram(plan: Program): Promise<void> {
   const belongs = new Set<number>();
   for (let at = 0; at < t0.length; at += CLUSTER) if (random.chance(plan.dirty)) belongs.add(at);
   for (const at of belongs) copy.dirty.set(at, CLUSTER);
-  const notifier = new BlockCopyNotifier(copy, "copy");
+  const interception = new Interception({ filterName: "#copy", source: copy.source, target: copy.target, reason: "" });
+  interception.attachTarget();
+  const notifier = new BlockCopyNotifier(copy, interception, new RecordingParent());
   notifier.install();
 
   const guest = new GuestProgram(simulation, copy.source);

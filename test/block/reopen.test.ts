@@ -8,6 +8,7 @@ import { memoryOpener, nullOpener } from "../../src/block/drivers/memory-openers
 import { rawOpener } from "../../src/block/drivers/raw-opener.ts";
 import { BlockGraph } from "../../src/block/graph.ts";
 import type { BlockdevOptions } from "../../src/block/graph-options.ts";
+import { Interception } from "../../src/block/interception.ts";
 import { PERM_ALL, PERM_CONSISTENT_READ, PERM_WRITE } from "../../src/block/permissions.ts";
 import { useCompanions } from "./drivers/file/support/processes.ts";
 import { useTemporaryFolder } from "./drivers/file/support/temporary-folder.ts";
@@ -156,6 +157,26 @@ describe("BlockGraph.reopen", () => {
     await expect(graph.reopen([c1("c1")])).rejects.toThrow(
       text("Making 'c1' a file child of 'c1' would create a cycle"),
     );
+  });
+
+  it("makes no node stand on one whose writes a job copies to it", async () => {
+    const [m0, m1] = [await graph.add({ driver: "null-co", "node-name": "m0" }), { driver: "null-co" }];
+    await graph.add(raw({ "node-name": "n0", file: "m0" }));
+    const target = await graph.add(raw({ "node-name": "n1", file: m1 }));
+    const interception = new Interception({ filterName: "#flt", source: m0, target, reason: "a job" });
+    interception.attachTarget();
+    interception.coverSource();
+    interception.activate();
+    await expect(graph.reopen([raw({ "node-name": "n1", file: "n0" })])).rejects.toThrow(
+      text("Making 'n0' a file child of 'n1' would create a cycle"),
+    );
+    await expect(graph.reopen([raw({ "node-name": "n1", file: "m0" })])).rejects.toThrow(
+      text(
+        "Permission conflict on node 'm0': permissions 'write' are both required by node 'n1' (uses node 'm0' as 'file' child) and unshared by node '#flt' (uses node 'm0' as 'file' child).",
+      ),
+    );
+    interception.remove();
+    await graph.reopen([raw({ "node-name": "n1", file: "n0" })]);
   });
 
   it("reopens what was given within, and closes what is no longer used", async () => {

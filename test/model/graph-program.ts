@@ -100,19 +100,13 @@ class Author {
     return {
       "job-id": `j${this.#jobs++ % 10}`,
       device: this.#there(),
-      target: this.#target(),
+      target: this.#there(),
       sync: this.#pick(["full", "top", "none"]),
       speed: this.#pick([0, 1, 1, 1_000_000]),
       "x-perf": { "max-chunk": 65536 },
       "on-target-error": this.#pick(["report", "stop"]),
       "auto-finalize": this.random.chance(0.8),
     };
-  }
-
-  /** No overlay: drains of jobs on each other's images go in circles there (block-copy-drain.test.ts). */
-  #target(): string {
-    const name = this.#there();
-    return JSON.stringify(this.#nodes.get(name) ?? {}).includes("backing") ? "m0" : name;
   }
 
   /** One or two nodes as they were, but for a child, being read-only, or nothing. */
