@@ -16,6 +16,7 @@ export {
   type GuestDriverErrorCode,
   GuestIoError,
   GuestOutOfMemoryError,
+  TargetLostError,
 } from "./errors.ts";
 export { passesEvent } from "./event-index.ts";
 export { Guest, type GuestOptions, type ProbeOptions } from "./guest.ts";
@@ -26,6 +27,9 @@ export { type SplitRingLayout, splitRingBytes, splitRingLayout } from "./split-r
 export { SplitVirtqueue, type SplitVirtqueueOptions } from "./split-virtqueue.ts";
 export type { GuestTarget } from "./target.ts";
 export { InProcessTarget, type InProcessTargetOptions } from "./targets/in-process.ts";
+export type { RegisterConnection, WakePort } from "./targets/register-connection.ts";
+export { RegisterServer, type RegisterServerOptions } from "./targets/register-server.ts";
+export { ThreadTarget, type ThreadTargetOptions } from "./targets/thread-target.ts";
 export type { RequestResult } from "./transfer.ts";
 export type { RangeLimits, VirtioBlkConfig, ZoneLimits } from "./virtio-blk-config.ts";
 export type { VirtioBlkDriverOptions } from "./virtio-blk-driver-options.ts";
