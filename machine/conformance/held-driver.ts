@@ -5,22 +5,35 @@ import type { IoVector } from "../../src/base/io-vector.ts";
 import type { BlockDriver, BlockStatus, DiskLifetime } from "../../src/block/driver.ts";
 import { SparseDisk } from "./sparse-disk.ts";
 
+export interface HeldDriverOptions {
+  readonly lengthBytes: number;
+  readonly readOnly: boolean;
+  /** What it says of its wear; undefined: it does not know. */
+  readonly lifetime: DiskLifetime | undefined;
+  /** It can erase for good. */
+  readonly erases: boolean;
+}
+
 /** A `SparseDisk` behind a gate. While the gate is shut, requests wait at it in the order in which they came. */
 export class HeldDriver implements BlockDriver {
   readonly driverName: string = "held-memory";
   readonly readOnly: boolean;
   readonly clusterSizeBytes: undefined = undefined;
   readonly children: readonly never[] = [];
-  /** As of a disk that is a third worn. */
-  readonly lifetime: DiskLifetime = { preEndOfLife: 1, estimateA: 4, estimateB: 2 };
+  readonly lifetime: DiskLifetime | undefined;
+  /** Undefined where it cannot. */
+  readonly secureErase?: (offsetBytes: number, lengthBytes: number) => void | Promise<void>;
   readonly #disk: SparseDisk;
   #gate: { readonly opened: Promise<void>; readonly open: () => void } | undefined;
   #waiting = 0;
   #failRead = false;
 
-  constructor(lengthBytes: number, readOnly: boolean) {
-    this.readOnly = readOnly;
-    this.#disk = new SparseDisk(lengthBytes);
+  constructor(options: HeldDriverOptions) {
+    this.readOnly = options.readOnly;
+    this.lifetime = options.lifetime;
+    this.#disk = new SparseDisk(options.lengthBytes);
+    // Nothing is kept of what was in memory.
+    if (options.erases) this.secureErase = (offset, length) => this.writeZeroes(offset, length);
   }
 
   get lengthBytes(): number {
@@ -69,11 +82,6 @@ export class HeldDriver implements BlockDriver {
   }
 
   discard(offsetBytes: number, lengthBytes: number): void | Promise<void> {
-    return this.#pass(() => this.#disk.writeZeroes(offsetBytes, lengthBytes));
-  }
-
-  /** Nothing is kept of what was in memory. */
-  secureErase(offsetBytes: number, lengthBytes: number): void | Promise<void> {
     return this.#pass(() => this.#disk.writeZeroes(offsetBytes, lengthBytes));
   }
 

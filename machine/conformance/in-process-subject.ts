@@ -1,6 +1,5 @@
 // This project's device as a subject of the conformance suite, in the suite's own process.
 
-import type { BlockFeatures } from "../../devices/virtio-blk/block-features.ts";
 import { VirtioBlk } from "../../devices/virtio-blk/virtio-blk.ts";
 import type { BlockTopology } from "../../devices/virtio-blk/virtio-blk-config.ts";
 import type { RingFeatures } from "../../devices/virtio-features.ts";
@@ -9,6 +8,8 @@ import type { Subject, SubjectFactory, SubjectOptions, SubjectUnavailable } from
 import { InProcessTarget } from "../../guest/targets/in-process.ts";
 import { systemClock } from "../../src/base/clock.ts";
 import { BlockBackend } from "../../src/block/backend.ts";
+import type { DiskLifetime } from "../../src/block/driver.ts";
+import { ZonedDriver } from "../../src/block/drivers/zoned.ts";
 import { BlockNode } from "../../src/block/node.ts";
 import { GuestMemory } from "../../src/memory/guest-memory.ts";
 import { InterruptLine } from "../../src/memory/interrupt-line.ts";
@@ -24,7 +25,6 @@ const EVERY_RING_FEATURE: RingFeatures = {
   accessPlatform: true,
   orderPlatform: true,
 };
-const EVERY_BLOCK_FEATURE: BlockFeatures = { geometry: true, barrier: true };
 /** Turns of the event loop after which nothing is due any more that does not wait for somebody. */
 const SETTLE_TURNS = 4;
 
@@ -34,8 +34,8 @@ export function inProcessSubjects(version: string): SubjectFactory {
 }
 
 async function open(options: SubjectOptions): Promise<Subject | SubjectUnavailable> {
-  const driver = new HeldDriver(options.capacitySectors * SECTOR_BYTES, options.readOnly);
-  const node = new BlockNode({ name: "disk", driver, discard: options.unmaps === false ? "ignore" : "unmap" });
+  const { driver, nodes } = makeDisk(options);
+  const node = nodes[0]!;
   const backend = new BlockBackend({ name: "disk", node, readOnly: options.readOnly });
   const memory = new GuestMemory({ baseAddress: RAM_BASE, sizeBytes: RAM_BYTES });
   const line = new InterruptLine();
@@ -46,8 +46,10 @@ async function open(options: SubjectOptions): Promise<Subject | SubjectUnavailab
     queues: options.queues,
     clock: systemClock,
     offeredFeatures: rings,
-    blockFeatures: EVERY_BLOCK_FEATURE,
+    blockFeatures: { geometry: true, barrier: options.barrier ?? false },
     topology: topologyOf(options),
+    ...(options.geometry === undefined ? {} : { geometry: options.geometry }),
+    limits: options.secureErase === undefined ? {} : { secureErase: options.secureErase },
   });
   const region = new VirtioMmio({ device, memory, line, legacy: options.legacy, bigEndian: options.bigEndian });
   let release: (() => void) | undefined;
@@ -73,14 +75,48 @@ async function open(options: SubjectOptions): Promise<Subject | SubjectUnavailab
       region.write(0x070, 4, 0);
       await idle(backend);
       backend.close();
-      await node.close();
+      for (const made of nodes) await made.close();
     },
   };
+}
+
+function lifetimeOf({ lifetime }: SubjectOptions): DiskLifetime | undefined {
+  if (lifetime === undefined) return undefined;
+  const { preEolInfo, estimateA, estimateB } = lifetime;
+  return { preEndOfLife: preEolInfo, estimateA, estimateB };
 }
 
 function topologyOf({ blockSizeBytes = SECTOR_BYTES, topology }: SubjectOptions): BlockTopology {
   const { physicalBlockExp = 0, minIoBlocks = 0, optIoBlocks = 0 } = topology ?? {};
   return { blockSizeBytes, physicalBlockExp, alignmentOffsetBlocks: 0, minIoBlocks, optIoBlocks };
+}
+
+/** The disk that is wished for: its root node first, and the driver that holds the data. */
+function makeDisk(options: SubjectOptions): { driver: HeldDriver; nodes: BlockNode[] } {
+  const { zoned } = options;
+  const driver = new HeldDriver({
+    lengthBytes: options.capacitySectors * SECTOR_BYTES,
+    readOnly: options.readOnly,
+    lifetime: lifetimeOf(options),
+    erases: options.secureErase !== undefined,
+  });
+  const discard = options.unmaps === false ? "ignore" : "unmap";
+  if (zoned === undefined) return { driver, nodes: [new BlockNode({ name: "disk", driver, discard })] };
+  const file = new BlockNode({ name: "data", driver, discard });
+  const zones = new ZonedDriver({
+    file,
+    model: zoned.model,
+    zoneBytes: zoned.zoneSectors * SECTOR_BYTES,
+    zoneCapacityBytes: zoned.zoneCapacitySectors * SECTOR_BYTES,
+    conventionalZones: zoned.conventionalZones,
+    maxOpenZones: zoned.maxOpenZones,
+    maxActiveZones: zoned.maxActiveZones,
+    maxAppendBytes: zoned.maxAppendSectors * SECTOR_BYTES,
+    writeGranularityBytes: zoned.writeGranularityBytes,
+    readOnlyZones: zoned.readOnlyZones,
+    offlineZones: zoned.offlineZones,
+  });
+  return { driver, nodes: [new BlockNode({ name: "disk", driver: zones, discard }), file] };
 }
 
 async function settle(): Promise<void> {
