@@ -2,6 +2,7 @@
 
 import { Command, CommanderError } from "commander";
 import { packageVersion } from "../machine/package-version.ts";
+import { addConformanceCommand } from "./conformance/command.ts";
 import { ExitCode, exitCodeOf, failureText } from "./exit.ts";
 import { runMachine } from "./machine.ts";
 import { addRunCommand } from "./run.ts";
@@ -11,6 +12,7 @@ Examples:
   $ vblk run script.ts                          drive a virtio block device by a script of your own
   $ vblk run script.ts --drive file=disk.img    ... on a raw image
   $ vblk machine -M none -qmp stdio             a block layer with QEMU's monitor
+  $ vblk conformance --target qemu-system-arm   a device examined, requirement by requirement
   $ vblk help run                               all about running scripts
   $ vblk machine -help                          all about machines`;
 
@@ -21,6 +23,7 @@ const program = new Command("vblk")
   .exitOverride()
   .addHelpText("after", EXAMPLES);
 addRunCommand(program);
+addConformanceCommand(program);
 program
   .command("machine")
   .summary("run a machine with QEMU's command line and monitor")

@@ -70,6 +70,11 @@ export class RunReporter implements ScriptReporter {
     this.#gauge(`backup ${id}`, done, total, formatBytes);
   }
 
+  /** How many cases of the conformance suite have been run. */
+  caseProgress(done: number, total: number): void {
+    this.#gauge("cases", done, total, (value) => value.toLocaleString("en-US"));
+  }
+
   check(claim: string, holds: boolean, detail?: string): void {
     this.checks.push({ claim, holds, detail });
   }

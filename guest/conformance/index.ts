@@ -1,6 +1,10 @@
 // The conformance suite for virtio-mmio block devices, requirement by requirement. Published as `virtio-blk/conformance`.
 
 export type { ConformanceCase } from "./case.ts";
+export { htmlReport } from "./reports/html.ts";
+export { type JsonCase, type JsonReport, type JsonRequirement, jsonReport } from "./reports/json.ts";
+export { junitReport } from "./reports/junit.ts";
+export { type TextReportOptions, type TextStyle, textReport } from "./reports/text.ts";
 export {
   deviceRequirements,
   driverRequirements,

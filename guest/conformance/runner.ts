@@ -10,6 +10,10 @@ import type { Subject, SubjectFactory } from "./subject.ts";
 import type { Variant } from "./variant.ts";
 import { CaseSkippedError, type Verdict, ViolationError } from "./verdict.ts";
 
+/** How often, and how far apart, a lost device's obituary is asked for. */
+const OBITUARY_WAITS = 10;
+const OBITUARY_PAUSE_MS = 20;
+
 /** What became of a case in a variant. */
 export interface CaseResult {
   readonly conformanceCase: ConformanceCase;
@@ -87,7 +91,10 @@ async function runCase(factory: SubjectFactory, conformanceCase: ConformanceCase
 
 /** Why the device's process is lost. The news of its end may come a little later than that of its sockets. */
 async function lossOf(subject: Subject | undefined, error: TargetLostError): Promise<string> {
-  await subject?.target.clock.yield();
-  const obituary = subject?.obituary?.();
+  if (subject?.obituary === undefined) return error.message;
+  for (let waits = 0; waits < OBITUARY_WAITS && subject.obituary() === undefined; waits++) {
+    await new Promise<void>((resolve) => subject.target.clock.setTimer(OBITUARY_PAUSE_MS, resolve));
+  }
+  const obituary = subject.obituary();
   return obituary === undefined ? error.message : `${error.message}: ${obituary}`;
 }

@@ -8,7 +8,7 @@ import type { CaseResult } from "./runner.ts";
  * - `kept`: every case that looked passed, and one looked.
  * - `violated`: a case found a MUST broken. `deviates`: a SHOULD.
  * - `differs`: only through the legacy interface, which is no part of what the standard requires (§7.4): nobody is accused.
- * - `lost`: the device's process died or hung. `error`: the suite failed.
+ * - `lost`: the device's process died or hung, and nothing was found broken elsewhere. `error`: the suite failed.
  * - `skipped`: no case could look. `not examined`: no case exists, for the reason given.
  */
 export type Standing = "kept" | "violated" | "deviates" | "differs" | "lost" | "error" | "skipped" | "not examined";
@@ -66,11 +66,11 @@ function standing(requirement: Requirement, results: readonly CaseResult[]): Req
   const has = (outcome: string): boolean => results.some(({ verdict }) => verdict.outcome === outcome);
   const failures = results.filter(({ verdict }) => verdict.outcome === "fail");
   if (has("error")) return { requirement, standing: "error", results };
-  if (has("lost")) return { requirement, standing: "lost", results };
-  if (failures.length > 0) {
-    if (failures.every(({ variant }) => variant.legacy)) return { requirement, standing: "differs", results };
+  if (failures.some(({ variant }) => !variant.legacy)) {
     return { requirement, standing: isMandatory(requirement.level) ? "violated" : "deviates", results };
   }
+  if (has("lost")) return { requirement, standing: "lost", results };
+  if (failures.length > 0) return { requirement, standing: "differs", results };
   if (has("pass")) return { requirement, standing: "kept", results };
   if (results.length === 0)
     return { requirement, standing: "not examined", reason: reasonNotExamined(requirement), results };

@@ -16,6 +16,8 @@ import {
 import { startThread } from "./thread.ts";
 
 const DEFAULT_TIMEOUT_MS = 5_000;
+/** The first connection waits for the thread to start. */
+const MIN_CONNECT_TIMEOUT_MS = 10_000;
 
 /** One connection at a time; the thread is kept from one to the next. `close` ends both. */
 export class QtestChannel {
@@ -45,7 +47,7 @@ export class QtestChannel {
     this.#lost = undefined;
     this.#queue = "";
     this.#queued = 0;
-    this.#exchange({ kind: "connect", path });
+    this.#exchange({ kind: "connect", path }, Math.max(this.#timeoutMs, MIN_CONNECT_TIMEOUT_MS));
   }
 
   /** Drops the connection. */
@@ -107,13 +109,13 @@ export class QtestChannel {
     throw new TargetLostError(this.#lost);
   }
 
-  #exchange(request: ChannelRequest): string {
+  #exchange(request: ChannelRequest, timeoutMs: number = this.#timeoutMs): string {
     if (this.#lost !== undefined) throw new TargetLostError(this.#lost);
     const { control, answers } = this.#buffers;
     Atomics.store(control, CONTROL_STATE, STATE_PENDING);
     this.#post(request);
-    if (Atomics.wait(control, CONTROL_STATE, STATE_PENDING, this.#timeoutMs) === "timed-out") {
-      this.#lost = `no answer within ${this.#timeoutMs} ms`;
+    if (Atomics.wait(control, CONTROL_STATE, STATE_PENDING, timeoutMs) === "timed-out") {
+      this.#lost = `no answer within ${timeoutMs} ms`;
       this.#post({ kind: "disconnect" });
       throw new TargetLostError(this.#lost);
     }

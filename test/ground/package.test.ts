@@ -68,6 +68,8 @@ describe("the packed package", () => {
       "image as written: true",
       "backup as before: true",
       "refused: true",
+      "conformance: 0 violated, 10 kept",
+      "absent program: StartError",
       "",
     ]);
   });
