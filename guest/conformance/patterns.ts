@@ -7,7 +7,7 @@ import type { Ring } from "./ring.ts";
 /** `sectors` sectors of 512 bytes that differ from those of any other place, and nowhere hold 0, 0x11 or 0xee alone. */
 export function pattern(sector: number, sectors: number): Uint8Array {
   const bytes = new Uint8Array(512 * sectors);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = 1 + ((31 * (sector + (i >> 9)) + 7 * i) % 251);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = 1 + ((31 * (sector + (i >> 9)) + 7 * (i & 511)) % 251);
   return bytes;
 }
 

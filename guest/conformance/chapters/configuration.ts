@@ -16,16 +16,11 @@ import {
 import { VIRTIO_MMIO_INTERRUPT_CONFIG_CHANGE } from "../../constants/mmio.ts";
 import { type ConformanceCase, conformanceCase } from "../case.ts";
 import type { DeviceUnderTest } from "../device-under-test.ts";
+import { readCapacity } from "../disk-io.ts";
 import { RamWatch } from "../ram-watch.ts";
 
 /** 0x1_0000_0203 sectors: the two halves of the capacity differ, and so do the bytes of the lower one. */
 const LARGE_CAPACITY_SECTORS = 2 ** 32 + 0x203;
-
-function readCapacity(device: DeviceUnderTest): bigint {
-  const low = device.registers.readConfig(VIRTIO_BLK_CONFIG_CAPACITY, 4);
-  const high = device.registers.readConfig(VIRTIO_BLK_CONFIG_CAPACITY + 4, 4);
-  return (BigInt(high) << 32n) | BigInt(low);
-}
 
 /** The fields that a driver may want before it chooses features. */
 function readFields(device: DeviceUnderTest): readonly (readonly [string, bigint])[] {
