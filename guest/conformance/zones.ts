@@ -222,3 +222,10 @@ export class ZonedDrive {
     }
   }
 }
+
+/** A drive, and the first of its zones that is of this type and state. Ends the case as skipped when there is none. */
+export async function openWithZone(device: DeviceUnderTest, type: number, state: number): Promise<[ZonedDrive, Zone]> {
+  const drive = await ZonedDrive.open(device);
+  const [zone] = await drive.find(1, type, state);
+  return [drive, zone!];
+}

@@ -1,4 +1,4 @@
-// Requests to zones that cannot be carried out, and what is read from where nothing was written: VIRTIO 1.4 §5.2.6.
+// Requests to zones that cannot be carried out, and where appends go: VIRTIO 1.4 §5.2.6.
 
 import {
   VIRTIO_BLK_S_IOERR,
@@ -27,7 +27,7 @@ import { type ConformanceCase, conformanceCase } from "../case.ts";
 import type { DeviceUnderTest } from "../device-under-test.ts";
 import { checkPattern, readCapacity, skipUnlessOffered } from "../disk-io.ts";
 import { pattern } from "../patterns.ts";
-import { ZONE_DESCRIPTOR_BYTES, type Zone, ZonedDrive, zonedDisk } from "../zones.ts";
+import { openWithZone, ZONE_DESCRIPTOR_BYTES, type Zone, ZonedDrive, zonedDisk } from "../zones.ts";
 
 const INVALID = VIRTIO_BLK_S_ZONE_INVALID_CMD;
 const DISK = zonedDisk();
@@ -41,12 +41,6 @@ const ZONE_COMMANDS: readonly (readonly [string, number])[] = [
   ["FINISH", VIRTIO_BLK_T_ZONE_FINISH],
   ["RESET", VIRTIO_BLK_T_ZONE_RESET],
 ];
-
-async function openWithZone(device: DeviceUnderTest, type: number, state: number): Promise<[ZonedDrive, Zone]> {
-  const drive = await ZonedDrive.open(device);
-  const [zone] = await drive.find(1, type, state);
-  return [drive, zone!];
-}
 
 const openWithEmpty = (device: DeviceUnderTest): Promise<[ZonedDrive, Zone]> =>
   openWithZone(device, VIRTIO_BLK_ZT_SWR, VIRTIO_BLK_ZS_EMPTY);
@@ -71,26 +65,6 @@ async function checkAppendRefused(device: DeviceUnderTest, type: number, state: 
   const { status } = await drive.append(zone.start, drive.granuleSectors);
   drive.checkStatus(status, INVALID, `an append to a zone of type ${type}`);
   await drive.expectUnchanged(zone, "after an append that was refused");
-}
-
-/** Reads `sectors` sectors that were not written since the zone was reset, though they were before. */
-async function checkUnwritten(drive: ZonedDrive, sector: number, sectors: number, when: string): Promise<void> {
-  const { device, ring } = drive;
-  const stale = pattern(sector, sectors);
-  const read = { type: VIRTIO_BLK_T_IN, sector, inBytes: 512 * sectors };
-  const first = await device.execute(ring, { ...read, fill: 0xee });
-  if (first.status !== VIRTIO_BLK_S_OK)
-    return device.remark(`reads of unwritten sectors end with status ${first.status}`);
-  for (let at = 0; at < first.data.length; at += 512) {
-    const old = first.data.subarray(at, at + 512).every((byte, i) => byte === stale[at + i]);
-    device.check(!old, `sector ${sector + at / 512} still has what was written to it ${when}`);
-  }
-  const second = await device.execute(ring, { ...read, fill: 0x11 });
-  const poison = first.data.findIndex((byte, i) => byte === 0xee && second.data[i] === 0x11);
-  device.check(
-    poison < 0,
-    `byte ${poison} of a read of unwritten sectors ${when} is not written, though it ends with 0`,
-  );
 }
 
 export const zoneRequestCases: readonly ConformanceCase[] = [
@@ -265,37 +239,6 @@ export const zoneRequestCases: readonly ConformanceCase[] = [
   ),
 
   conformanceCase(
-    "BLK-DEV-073",
-    "forgets what a zone held once it is reset, also when it is finished then",
-    async (device) => {
-      const [drive, zone] = await openWithEmpty(device);
-      const granule = drive.granuleSectors;
-      await drive.writeWell(zone.start, 4 * granule);
-      await checkPattern(device, drive.ring, zone.start, 4 * granule);
-      await drive.expect(VIRTIO_BLK_S_OK, VIRTIO_BLK_T_ZONE_RESET, zone.start, "RESET");
-      await checkUnwritten(drive, zone.start, 4 * granule, "before RESET");
-      await drive.writeWell(zone.start, granule);
-      await drive.expect(VIRTIO_BLK_S_OK, VIRTIO_BLK_T_ZONE_FINISH, zone.start, "FINISH");
-      await checkUnwritten(drive, zone.start + granule, 3 * granule, "before RESET, after FINISH");
-      await checkPattern(device, drive.ring, zone.start, granule);
-    },
-    DISK,
-  ),
-
-  conformanceCase(
-    "BLK-DEV-074",
-    "fails reads of what was not written, or reads something",
-    async (device) => {
-      const [drive, zone] = await openWithEmpty(device);
-      const granule = drive.granuleSectors;
-      await checkUnwritten(drive, zone.start, granule, "before power-on");
-      await drive.writeWell(zone.start, granule);
-      await checkUnwritten(drive, zone.start + granule, 2 * granule, "never");
-    },
-    DISK,
-  ),
-
-  conformanceCase(
     "BLK-DEV-099",
     "refuses zone commands that do not name the start of a zone",
     async (device) => {
@@ -321,36 +264,5 @@ export const zoneRequestCases: readonly ConformanceCase[] = [
       drive.checkStatus(status, [VIRTIO_BLK_S_IOERR, INVALID], "a zone report from the capacity on");
     },
     DISK,
-  ),
-
-  conformanceCase(
-    "BLK-DEV-106",
-    "writes to conventional zones anywhere",
-    async (device) => {
-      const [drive, zone] = await openWithZone(device, VIRTIO_BLK_ZT_CONV, VIRTIO_BLK_ZS_NOT_WP);
-      for (const offset of [100, 3, 200, 3]) {
-        const status = await drive.write(zone.start + offset, 5);
-        drive.checkStatus(status, VIRTIO_BLK_S_OK, `a write to sector ${offset} of a conventional zone`);
-        await checkPattern(device, drive.ring, zone.start + offset, 5);
-      }
-    },
-    DISK,
-  ),
-
-  conformanceCase(
-    "BLK-DEV-106",
-    "writes to zones that only prefer sequential writes anywhere",
-    async (device) => {
-      const [drive, zone] = await openWithZone(device, VIRTIO_BLK_ZT_SWP, VIRTIO_BLK_ZS_EMPTY);
-      for (const offset of [8 * drive.granuleSectors, 2 * drive.granuleSectors]) {
-        const status = await drive.write(zone.start + offset, drive.granuleSectors);
-        const what = `a write to sector ${offset} of a zone that prefers sequential writes`;
-        device.check(status !== VIRTIO_BLK_S_ZONE_UNALIGNED_WP, `the status byte of ${what} is ${status}`);
-        if (status === VIRTIO_BLK_S_OK)
-          await checkPattern(device, drive.ring, zone.start + offset, drive.granuleSectors);
-        else device.remark(`${what} ends with status ${status}`);
-      }
-    },
-    HOST_AWARE,
   ),
 ];
