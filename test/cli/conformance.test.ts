@@ -1,12 +1,21 @@
 // `vblk conformance` as a user runs it.
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { JsonReport } from "../../guest/conformance/reports/json.ts";
 import { runCli, startCli, withFolder } from "../support/cli.ts";
 
-const FAKE = fileURLToPath(new URL("../support/fake-qtest-program.mjs", import.meta.url));
+const FOLDER = mkdtempSync(join(tmpdir(), "vblk-"));
+/** A program of its own, as targets are. */
+const FAKE = join(FOLDER, "fake");
+
+beforeAll(() => {
+  const script = fileURLToPath(new URL("../support/fake-qtest-program.mjs", import.meta.url));
+  writeFileSync(FAKE, `#!/bin/sh\nexec '${process.execPath}' '${script}' "$@"\n`, { mode: 0o755 });
+});
+afterAll(() => rmSync(FOLDER, { recursive: true }));
 
 /** Two cases on a program that is no device; an answer may take half a second. */
 async function examineFake(mode: string): Promise<{ report: JsonReport; stderr: string; code: number | null }> {

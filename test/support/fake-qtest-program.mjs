@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 // Has QEMU's command line and sockets, and no device: what it does when it is spoken to is told by FAKE_TARGET.
 import { createServer } from "node:net";
 
