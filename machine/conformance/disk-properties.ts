@@ -10,6 +10,9 @@ export function unavailableDisk(options: SubjectOptions): string | undefined {
   if (options.bigEndian) return "the program has no big-endian guest";
   if (options.lifetime !== undefined) return "the program has no disks that know their wear";
   if (options.secureErase !== undefined) return "the program has no disks that erase for good";
+  // Without discard zeroes may still be written as holes, which is up to the filesystem.
+  if (options.unmaps === false)
+    return "the program has its disks in files, which may give room back whatever it is told";
   if (options.barrier === true) return "the program has no VIRTIO_BLK_F_BARRIER";
   return undefined;
 }

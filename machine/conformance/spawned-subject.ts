@@ -134,13 +134,12 @@ interface SubjectPaths {
 }
 
 function commandLine(options: SubjectOptions, paths: SubjectPaths, switches: readonly string[]): readonly string[] {
-  const discard = options.unmaps === false ? "ignore" : "unmap";
   const disk = {
     driver: "raw",
     "node-name": NODE_NAME,
     "read-only": options.readOnly,
-    discard,
-    file: { driver: "file", filename: paths.image, "read-only": options.readOnly, discard },
+    discard: "unmap",
+    file: { driver: "file", filename: paths.image, "read-only": options.readOnly, discard: "unmap" },
   };
   const device = [
     `virtio-blk-device,drive=${NODE_NAME},id=${DEVICE_ID},serial=conformance`,
