@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { deviceCatalogue } from "../../../guest/conformance/catalogue-device.ts";
 import { driverCatalogue } from "../../../guest/conformance/catalogue-driver.ts";
 import { gateDemand, gateIsOpen } from "../../../guest/conformance/feature-gate.ts";
+import { reasonNotExamined } from "../../../guest/conformance/not-examined.ts";
 import { deviceRequirements, driverRequirements } from "../../../guest/conformance/requirement.ts";
 import { conformanceCases } from "../../../guest/conformance/suite.ts";
 import { variants } from "../../../guest/conformance/variant.ts";
@@ -58,5 +59,18 @@ describe("suite", () => {
     const titles = conformanceCases.map(({ title }) => title);
     expect(new Set(titles).size).toBe(titles.length);
     for (const { title, requirement } of conformanceCases) expect(title.split(" ")[0]).toBe(requirement.id);
+  });
+
+  it("has cases for every requirement on a device that can be seen from outside, or a reason why not", () => {
+    const examined = new Set(conformanceCases.map(({ requirement }) => requirement.id));
+    const forgotten = deviceRequirements.filter((row) => !examined.has(row.id) && reasonNotExamined(row) === undefined);
+    expect(forgotten.map(({ id }) => id)).toEqual([]);
+  });
+
+  it("has no case for a requirement of which it says that it is not examined", () => {
+    const excused = conformanceCases.filter(
+      ({ requirement }) => requirement.observable && reasonNotExamined(requirement) !== undefined,
+    );
+    expect(excused.map(({ title }) => title)).toEqual([]);
   });
 });
