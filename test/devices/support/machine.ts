@@ -18,6 +18,8 @@ export interface MachineOptions {
   readonly sectors?: number;
   readonly readOnly?: boolean;
   readonly writeCache?: boolean;
+  /** Whether discards reach the driver; "ignore" by default. */
+  readonly discard?: "unmap" | "ignore";
   readonly device?: Omit<VirtioBlkOptions, "backend" | "clock">;
   /** Version 1. */
   readonly legacy?: boolean;
@@ -58,7 +60,7 @@ export function makeMachine(options: MachineOptions = {}): TestMachine {
   const driver = options.driver ?? new MemoryDriver({ bytes: diskPattern(512 * sectors) });
   const memory = options.memory ?? new GuestMemory({ baseAddress: ramBase, sizeBytes: ramBytes });
   const line = new InterruptLine();
-  const node = new BlockNode({ name: "disk", driver });
+  const node = new BlockNode({ name: "disk", driver, discard: options.discard ?? "ignore" });
   const backend = new BlockBackend({ name: "drive0", node, readOnly, writeCache: options.writeCache ?? true });
   const device = new VirtioBlk({ backend, ...options.device, clock });
   const bank = new VirtioMmio({
