@@ -10,6 +10,7 @@ import {
   parseGlobal,
   unknownGlobals,
 } from "./global-options.ts";
+import { parseName, parseUuid } from "./identity-options.ts";
 import { type Options, parseOptionString, parseSize } from "./option-string.ts";
 
 /** An option as it was typed: messages about it begin with that. */
@@ -42,6 +43,12 @@ export interface CommandLine {
   /** -global: properties of block devices that do not say otherwise. */
   readonly deviceDefaults: Options;
   readonly objects: readonly TypedOption[];
+  /** -name: the guest's. */
+  readonly name: string | undefined;
+  /** -uuid */
+  readonly uuid: string | undefined;
+  /** -pidfile: a path. */
+  readonly pidFile: string | undefined;
   /** Patterns of trace points. */
   readonly trace: readonly TypedOption[];
   /** -help or -version were asked for. */
@@ -62,26 +69,26 @@ interface OptionSpec {
 }
 
 const OPTIONS: ReadonlyMap<string, OptionSpec> = new Map<string, OptionSpec>([
-  ..."M machine m accel global chardev mon qmp qtest qtest-log blockdev drive device object trace"
+  ..."M machine m accel global chardev mon qmp qtest qtest-log blockdev drive device object trace name uuid pidfile"
     .split(" ")
     .map((name): [string, OptionSpec] => [name, { kind: "used", takesValue: true }]),
   ...(["S", "help", "h", "version"] as const).map((name): [string, OptionSpec] => [
     name,
     { kind: "used", takesValue: false },
   ]),
-  ...(["display", "vga", "audio", "cpu", "smp", "name", "monitor", "serial", "parallel", "net", "nic"] as const).map(
-    (name): [string, OptionSpec] => [name, { kind: "ignored", takesValue: true }],
-  ),
-  ...(["nodefaults", "no-user-config", "nographic", "no-reboot", "no-shutdown", "enable-kvm"] as const).map(
-    (name): [string, OptionSpec] => [name, { kind: "ignored", takesValue: false }],
-  ),
+  ..."display vga audio cpu smp monitor serial parallel net nic rtc boot overcommit msg k seed watchdog-action"
+    .split(" ")
+    .map((name): [string, OptionSpec] => [name, { kind: "ignored", takesValue: true }]),
+  ..."nodefaults no-user-config nographic no-reboot no-shutdown no-acpi enable-kvm usb"
+    .split(" ")
+    .map((name): [string, OptionSpec] => [name, { kind: "ignored", takesValue: false }]),
 ]);
 
 /** Options of QEMU's that set up something a client would miss: refused rather than taken for an unknown one. */
 const REFUSED = new Set(
   (
-    "append bios boot daemonize dtb fw_cfg gdb hda hdb hdc hdd icount incoming initrd kernel loadvm " +
-    "netdev numa overcommit pflash pidfile plugin readconfig rtc sandbox sd set smbios snapshot spice usb uuid watchdog"
+    "append bios daemonize dtb fw_cfg gdb hda hdb hdc hdd icount incoming initrd kernel loadvm " +
+    "netdev numa pflash plugin readconfig sandbox sd set smbios snapshot spice watchdog"
   ).split(" "),
 );
 
@@ -138,6 +145,13 @@ export function parseCommandLine(args: readonly string[], board: Board = virtBoa
     devices: all("device"),
     deviceDefaults: blockDeviceDefaults(globals),
     objects: all("object"),
+    name: all("name")
+      .map((option) => blamed(option, () => parseName(option.value)))
+      .at(-1),
+    uuid: all("uuid")
+      .map((option) => blamed(option, () => parseUuid(option.value)))
+      .at(-1),
+    pidFile: all("pidfile").at(-1)?.value,
     trace: all("trace"),
     show,
     warnings: unknownGlobals(globals).map(globalWarning),

@@ -17,6 +17,8 @@ export interface VirtioBlkDeviceOptions {
   readonly drive: string;
   /** The name of the bus that it is to be on; undefined: the next that is free. */
   readonly bus?: string | undefined;
+  /** The id of the iothread that is to serve it. */
+  readonly ioThread?: string | undefined;
   readonly serial: string;
   /** Whether the disk has a volatile write cache at first; undefined: as the drive says. */
   readonly writeCache: boolean | undefined;
@@ -33,6 +35,8 @@ export interface VirtioBlkDeviceOptions {
 }
 
 const DRIVER = "virtio-blk-device";
+/** What QEMU calls the block device that fits the machine's bus. */
+const ALIAS = "virtio-blk";
 const DEFAULT_QUEUE_SIZE = 256;
 const MAX_QUEUE_SIZE = 1024;
 const SECTOR_BYTES = 512;
@@ -64,13 +68,14 @@ const KEYS = [
   "logical_block_size",
   "physical_block_size",
   "bus",
+  "iothread",
 ];
 
 const POLICIES: readonly ErrorPolicy[] = ["auto", "report", "ignore", "stop", "enospc"];
 
 /** The properties that can be set, with the types that device-list-properties tells of them. */
 export const deviceProperties: readonly { readonly name: string; readonly type: "bool" | "str" }[] = [...new Set(KEYS)]
-  .filter((name) => name !== "driver" && name !== "id" && name !== "bus")
+  .filter((name) => name !== "driver" && name !== "id" && name !== "bus" && name !== "iothread")
   .map((name) => ({ name, type: name in RING_SWITCHES || isBlockSwitch(name) ? "bool" : "str" }));
 
 /** Reads the option string, whose first part may be the driver's name alone; `defaults` are what it does not say. A `QmpError` has QEMU's text where it has the case. */
@@ -78,7 +83,8 @@ export function parseDeviceOptions(text: string, defaults: Options = new Map()):
   const given = parseOptionString(/^[^=,]+(,|$)/.test(text) ? `driver=${text}` : text);
   const options = new Map([...defaults, ...given]);
   const driver = options.get("driver") ?? "";
-  if (driver !== DRIVER) throw new QmpError(`'${driver}' is not a valid device model name`);
+  if (driver.startsWith("virtio-blk-pci")) throw new QmpError(`No 'PCI' bus found for device '${driver}'`);
+  if (driver !== DRIVER && driver !== ALIAS) throw new QmpError(`'${driver}' is not a valid device model name`);
   for (const key of options.keys()) {
     if (!KEYS.includes(key)) throw new QmpError(`Property '${DRIVER}.${key}' not found`);
   }
@@ -99,6 +105,7 @@ export function parseDeviceOptions(text: string, defaults: Options = new Map()):
     id: options.get("id"),
     drive,
     bus: options.get("bus"),
+    ioThread: options.get("iothread"),
     serial: options.get("serial") ?? "",
     writeCache: writeCache === "auto" ? undefined : parseSwitch("write-cache", writeCache),
     shareRw: parseSwitch("share-rw", options.get("share-rw") ?? "off"),

@@ -9,6 +9,7 @@ import { visitOption } from "../src/qmp/schema/keyval-reader.ts";
 import { type CommandLine, CommandLineError, type TypedOption } from "./command-line.ts";
 import { parseDeviceOptions } from "./device-options.ts";
 import { MonitorChardevs, type Opener } from "./monitor-chardevs.ts";
+import { PidFile } from "./pid-file.ts";
 import { VirtualClock } from "./qtest/virtual-clock.ts";
 import { QtestFrontend } from "./qtest-frontend.ts";
 import { addSystemDrive } from "./system-drive.ts";
@@ -32,13 +33,14 @@ export class MonitoredMachine {
   /** What qtest's clock_step steps. */
   readonly #virtualClock: VirtualClock;
   #qtest: QtestFrontend | undefined;
+  #pidFile: PidFile | undefined;
   #end!: (reason: EndReason) => void;
 
   private constructor(commandLine: CommandLine, { version, clock = systemClock }: MonitoredMachineOptions) {
-    const { ramBytes, stopped, board, legacy, virtualTime } = commandLine;
+    const { ramBytes, stopped, board, legacy, virtualTime, name, uuid } = commandLine;
     this.#virtualClock = new VirtualClock(clock);
     const monitor = new SystemMonitor({
-      ...{ ramBytes, stopped, board, legacy, version, clock },
+      ...{ ramBytes, stopped, board, legacy, name, uuid, version, clock },
       output: (text) => void process.stdout.write(text),
       ...(virtualTime ? { throttleClock: this.#virtualClock } : {}),
     });
@@ -75,29 +77,42 @@ export class MonitoredMachine {
   }
 
   async #build(commandLine: CommandLine): Promise<void> {
-    const { machine, objects, blockdevs, drives, devices, deviceDefaults } = commandLine;
-    const { graph } = this.machine;
+    const { objects, blockdevs, drives, devices, pidFile } = commandLine;
+    const { graph, throttleGroups, ioThreads } = this.machine;
+    if (pidFile !== undefined) this.#pidFile = await createPidFile(pidFile);
+    const ids = new Set<string>();
     for (const option of objects) {
       await blame(option, () => {
-        addObject(this.machine.throttleGroups, visitOption(objectOptions, option.value, "qom-type"));
+        const object = visitOption(objectOptions, option.value, "qom-type");
+        if (ids.has(object.id)) throw new QmpError(`Duplicate ID '${object.id}' for object`);
+        ids.add(object.id);
+        addObject({ groups: throttleGroups, ioThreads }, object);
       });
     }
     for (const option of blockdevs) {
       await blame(option, () => graph.add(toBlockdevOptions(visitOption(blockdevOptions, option.value, "driver"))));
     }
     for (const [index, option] of drives.entries()) {
-      await blame(option, () => addSystemDrive(graph, this.machine.throttleGroups, option.value, index));
+      await blame(option, () => addSystemDrive(graph, throttleGroups, option.value, index));
     }
     for (const option of devices) {
-      await blame(option, async () => {
-        const properties = parseDeviceOptions(option.value, deviceDefaults);
-        if (machine === "none") throw new QmpError("No 'virtio-bus' bus found for device 'virtio-blk-device'");
-        await this.machine.addDevice(properties);
-      });
+      await blame(option, () => this.#addDevice(option.value, commandLine));
     }
     await this.#openQtest(commandLine);
     await this.#openMonitors(commandLine);
     await this.#qtest?.connected;
+  }
+
+  async #addDevice(text: string, { machine, deviceDefaults }: CommandLine): Promise<void> {
+    const properties = parseDeviceOptions(text, deviceDefaults);
+    if (machine === "none") throw new QmpError("No 'virtio-bus' bus found for device 'virtio-blk-device'");
+    const { ioThread } = properties;
+    if (ioThread !== undefined) {
+      if (!this.machine.ioThreads.has(ioThread)) throw new QmpError(`Device '${ioThread}' not found`);
+      // What QEMU says of slots like these, unless a kernel serves their doorbells.
+      throw new QmpError("ioeventfd is required for iothread");
+    }
+    await this.machine.addDevice(properties);
   }
 
   /** QEMU names this option at the end of its message. */
@@ -131,7 +146,17 @@ export class MonitoredMachine {
     await this.#monitor.close(reason, async () => {
       await this.#qtest?.close();
       await this.#chardevs.close();
+      await this.#pidFile?.remove();
     });
+  }
+}
+
+/** QEMU says nothing of the option here. */
+async function createPidFile(path: string): Promise<PidFile> {
+  try {
+    return await PidFile.create(path);
+  } catch (error) {
+    throw error instanceof QmpError ? new CommandLineError(error.message) : error;
   }
 }
 

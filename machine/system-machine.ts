@@ -10,6 +10,7 @@ import { JobList } from "../src/job/job-list.ts";
 import { Bus } from "../src/memory/bus.ts";
 import { GuestMemory } from "../src/memory/guest-memory.ts";
 import { reportWriteThresholds } from "../src/qmp/commands/block-write-threshold.ts";
+import { IoThreads } from "../src/qmp/commands/io-threads.ts";
 import { reportJobs } from "../src/qmp/commands/job.ts";
 import type { EventQueue } from "../src/qmp/events.ts";
 import { type Board, virtBoards } from "./boards.ts";
@@ -48,6 +49,7 @@ export class SystemMachine {
   readonly clock: Clock;
   readonly board: Board;
   readonly throttleGroups: ThrottleGroups;
+  readonly ioThreads: IoThreads = new IoThreads(process.pid);
   readonly #events: MachineEvents;
   #shutDown = false;
 

@@ -27,6 +27,9 @@ export interface SystemMonitorOptions {
   readonly ramBytes: number;
   /** Does not run until it is told to. */
   readonly stopped: boolean;
+  /** -name and -uuid; none by default. */
+  readonly name?: string | undefined;
+  readonly uuid?: string | undefined;
   /** Of this package, for query-version. */
   readonly version: string;
   /** Where what `qemu-io` prints goes. */
@@ -48,7 +51,7 @@ export class SystemMonitor {
   readonly #interrupted = new AbortController();
 
   constructor(options: SystemMonitorOptions) {
-    const { version, output, clock = systemClock } = options;
+    const { version, output, name, uuid, clock = systemClock } = options;
     this.server = new QmpServer({ clock, wallClock: systemWallClock, version });
     const { events } = this.server;
     this.machine = new SystemMachine({ ...options, events, clock });
@@ -60,15 +63,15 @@ export class SystemMonitor {
       await this.machine.shutDown("host-qmp-quit");
       quitGiven();
     };
-    const { graph, jobs, slots, throttleGroups } = this.machine;
+    const { graph, jobs, slots, throttleGroups, ioThreads } = this.machine;
     this.server.commands.add(
-      ...generalCommands(this.server, { name: undefined, quit }),
+      ...generalCommands(this.server, { name, uuid, quit }),
       ...machineCommands(this.machine, this.#humanMonitor(output, quit)),
       ...bitmapCommands(graph),
       ...transactionCommands({ graph, jobs, clock }),
       ...jobCommands(jobs),
       ...blockdevCommands({ graph, jobs }),
-      ...objectCommands(throttleGroups),
+      ...objectCommands({ groups: throttleGroups, ioThreads }),
       ...blockIoThrottleCommands({ graph, throttleGroups, deviceBackend: (idOrPath) => slots.find(idOrPath)?.backend }),
       ...queryBlockCommands({ graph, allocatedBytes }),
       ...queryBlockstatsCommands(graph),

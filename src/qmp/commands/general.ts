@@ -9,10 +9,14 @@ import { array, enumeration, int, object, optional, str } from "../schema/types.
 
 const versionInfo = object({ qemu: object({ major: int, minor: int, micro: int }), package: str });
 
+const NO_UUID = "00000000-0000-0000-0000-000000000000";
+
 /** What the general commands need of the program. */
 export interface MonitorHost {
   /** `-name`; `undefined` without. */
   readonly name: string | undefined;
+  /** `-uuid`; zeroes without. */
+  readonly uuid?: string | undefined;
   /**
    * Begins the end: emits SHUTDOWN, cancels jobs, and calls the monitor's `shutdown` without waiting for it. The reply to `quit` follows,
    * and no other command.
@@ -56,6 +60,12 @@ export function generalCommands(monitor: QmpServer, host: MonitorHost): readonly
       returns: object({ name: optional(str) }),
       allowPreconfig: true,
       run: () => (host.name === undefined ? {} : { name: host.name }),
+    }),
+    defineCommand({
+      name: "query-uuid",
+      returns: object({ UUID: str }),
+      allowPreconfig: true,
+      run: () => ({ UUID: host.uuid ?? NO_UUID }),
     }),
     defineCommand({
       name: "quit",

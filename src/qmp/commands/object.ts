@@ -1,10 +1,11 @@
-// object-add and object-del, of the objects that the block layer has: throttle groups. docs/reference/monitor.md §1.3.
+// object-add and object-del, of the objects that disks have to do with: throttle groups and iothreads. docs/reference/monitor.md §1.3.
 
 import { QmpError } from "../../base/errors.ts";
 import type { ThrottleGroups } from "../../block/filters/throttle-group.ts";
 import type { ThrottleLimits } from "../../block/filters/throttle-limits.ts";
 import { type Command, defineCommand } from "../command.ts";
 import { type Int64, int, object, optional, str, type Type, type UnionType, union } from "../schema/types.ts";
+import { type IoThreadOptions, type IoThreads, ioThreadProperties } from "./io-threads.ts";
 
 const ID = /^[A-Za-z][A-Za-z0-9\-._]*$/;
 
@@ -25,7 +26,7 @@ function limitMembers(prefix: string): Record<string, { readonly optional: Type<
 }
 
 /** QMP's ObjectOptions. The members with `x-` are of the time before `limits`. */
-export interface ObjectOptions {
+export interface ObjectOptions extends IoThreadOptions {
   readonly "qom-type": string;
   readonly id: string;
   readonly limits?: CheckedLimits;
@@ -36,13 +37,25 @@ export interface ObjectOptions {
 export const objectOptions: UnionType<ObjectOptions> = union(
   "qom-type",
   { id: str },
-  { "throttle-group": object({ limits: optional(object(limitMembers(""))), ...limitMembers("x-") }) },
+  {
+    "throttle-group": object({ limits: optional(object(limitMembers(""))), ...limitMembers("x-") }),
+    iothread: ioThreadProperties,
+  },
 ) as UnionType<unknown> as UnionType<ObjectOptions>;
 
+/** Where objects are, by their types. No two have the same name. */
+export interface Objects {
+  readonly groups: ThrottleGroups;
+  readonly ioThreads: IoThreads;
+}
+
 /** Makes an object. Throws a `QmpError`, and there is none then. */
-export function addObject(groups: ThrottleGroups, options: ObjectOptions): void {
+export function addObject({ groups, ioThreads }: Objects, options: ObjectOptions): void {
   const { id, limits = {} } = options;
   if (!ID.test(id)) throw new QmpError("Parameter 'id' expects an identifier");
+  const taken = ioThreads.has(id) || (options["qom-type"] === "iothread" && groups.names.includes(id));
+  if (taken) throw new QmpError(`attempt to add duplicate property '${id}' to object (type 'container')`);
+  if (options["qom-type"] === "iothread") return ioThreads.add(id, options);
   const given: Record<string, number> = {};
   for (const name of LIMITS) {
     const value = options[`x-${name}`] ?? limits[name];
@@ -51,17 +64,20 @@ export function addObject(groups: ThrottleGroups, options: ObjectOptions): void 
   groups.add(id, given as ThrottleLimits);
 }
 
-export function objectCommands(groups: ThrottleGroups): Command[] {
+export function objectCommands(objects: Objects): Command[] {
   return [
     defineCommand({
       name: "object-add",
       arguments: objectOptions,
-      run: (options) => addObject(groups, options),
+      run: (options) => addObject(objects, options),
     }),
     defineCommand({
       name: "object-del",
       arguments: object({ id: str }),
-      run: ({ id }) => groups.delete(id),
+      run({ id }) {
+        if (!objects.ioThreads.delete(id)) objects.groups.delete(id);
+      },
     }),
+    objects.ioThreads.query(),
   ];
 }

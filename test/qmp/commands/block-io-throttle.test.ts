@@ -5,6 +5,7 @@ import { ThrottleGroups } from "../../../src/block/filters/throttle-group.ts";
 import { BlockGraph } from "../../../src/block/graph.ts";
 import { JobList } from "../../../src/job/job-list.ts";
 import { blockIoThrottleCommands } from "../../../src/qmp/commands/block-io-throttle.ts";
+import { IoThreads } from "../../../src/qmp/commands/io-threads.ts";
 import { objectCommands } from "../../../src/qmp/commands/object.ts";
 import { queryBlockCommands } from "../../../src/qmp/commands/query-block.ts";
 import { transactionCommands } from "../../../src/qmp/commands/transaction.ts";
@@ -39,7 +40,7 @@ beforeEach(async () => {
       deviceBackend: (name) => (["vb", "/machine/peripheral/vb"].includes(name) ? device : undefined),
     }),
     ...queryBlockCommands({ graph }),
-    ...objectCommands(groups),
+    ...objectCommands({ groups, ioThreads: new IoThreads(7) }),
     ...transactionCommands({ graph, jobs: new JobList(graph.names), clock: simulation }),
   ]);
 });

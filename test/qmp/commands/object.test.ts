@@ -9,6 +9,7 @@ import { ThrottleGroups } from "../../../src/block/filters/throttle-group.ts";
 import { BlockGraph } from "../../../src/block/graph.ts";
 import { JobList } from "../../../src/job/job-list.ts";
 import { blockdevCommands } from "../../../src/qmp/commands/blockdev.ts";
+import { IoThreads } from "../../../src/qmp/commands/io-threads.ts";
 import { objectCommands } from "../../../src/qmp/commands/object.ts";
 import { queryBlockCommands } from "../../../src/qmp/commands/query-block.ts";
 import type { JsonObject } from "../../../src/qmp/json/value.ts";
@@ -21,7 +22,7 @@ beforeEach(() => {
   groups = new ThrottleGroups(systemClock);
   graph = new BlockGraph({ drivers: [rawOpener, nullOpener, blkdebugOpener, throttleOpener(groups)] });
   execute = executor([
-    ...objectCommands(groups),
+    ...objectCommands({ groups, ioThreads: new IoThreads(7) }),
     ...blockdevCommands({ graph, jobs: new JobList(graph.names) }),
     ...queryBlockCommands({ graph }),
   ]);
