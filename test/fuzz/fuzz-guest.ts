@@ -40,6 +40,8 @@ export class FuzzGuest {
   readonly #rings: { driver: RingDriver; place: RingPlace; inFlight: Map<number, ExpectedRequest> }[] = [];
   readonly #random = new Random(1);
   #free = BUFFERS;
+  /** Where the status bytes lie of the requests since the last bring-up. */
+  #statusAddresses: number[] = [];
 
   constructor(memory: FuzzMemory, layout: FuzzLayout) {
     this.#memory = memory;
@@ -48,6 +50,11 @@ export class FuzzGuest {
 
   get inFlight(): number {
     return this.#rings.reduce((sum, { inFlight }) => sum + inFlight.size, 0);
+  }
+
+  /** What stands where requests since the last bring-up should find their status: 0xee where nobody wrote. */
+  get statusBytes(): number[] {
+    return this.#statusAddresses.map((address) => this.#memory.readU8(address));
   }
 
   /** Where queue `index` of this size lies when it lies well. */
@@ -63,6 +70,7 @@ export class FuzzGuest {
     memory.bytes.fill(0, 0, TABLES);
     this.#free = BUFFERS;
     this.#rings.length = 0;
+    this.#statusAddresses = [];
     for (const [index, place] of places.entries()) {
       const packed = this.#layout === "packed";
       const bigEndian = this.#layout === "legacy big-endian";
@@ -99,10 +107,11 @@ export class FuzzGuest {
     const wanted = shape === "mixed" && ring.place.layout.packed ? "indirect" : shape;
     const added = ring.driver.add(parts, wanted);
     if (added === undefined) return false;
-    if (before !== undefined) this.#change(step.changes, before);
+    if (before !== undefined) this.#change(step.changes, step.queue, before);
     const last = parts.at(-1)!;
     const statuses = disk.expect(step, payload.length);
     const statusAddress = last.address + last.lengthBytes - 1;
+    if (step.status > 0) this.#statusAddresses.push(statusAddress);
     ring.inFlight.set(added.id, { step, data, statusAddress, payload, statuses });
     return true;
   }
@@ -170,20 +179,18 @@ export class FuzzGuest {
     view.setUint32(at + 12, flags, little);
   }
 
-  /** Changes descriptors that are not what they were `before`. */
-  #change(changes: readonly DescriptorChange[], before: Uint8Array): void {
+  /** Changes descriptors of a queue that are not what they were `before`. */
+  #change(changes: readonly DescriptorChange[], queue: number, before: Uint8Array): void {
     const { bytes, view } = this.#memory;
+    const { descriptorArea, size } = this.#rings[queue]!.place.layout;
     const written: number[] = [];
-    for (let i = 0; i < RING_BYTES * MAX_QUEUES; i += 16) if (differs(bytes, before, i)) written.push(i);
-    for (let queue = 0; queue < MAX_QUEUES; queue++) {
-      for (
-        let at = TABLES + queue * TABLE_BYTES;
-        at + TABLE_STRIDE <= TABLES + (queue + 1) * TABLE_BYTES;
-        at += TABLE_STRIDE
-      ) {
-        for (let i = 0; i < MAX_ENTRIES; i++) if (differs(bytes, before, at + 16 * i)) written.push(at + 16 * i);
-      }
-    }
+    const note = (from: number, entries: number): void => {
+      for (let at = from; at < from + 16 * entries; at += 16) if (differs(bytes, before, at)) written.push(at);
+    };
+    note(descriptorArea - RAM_BASE, size);
+    const tables = TABLES + queue * TABLE_BYTES;
+    for (let slot = 0; slot < size; slot++) note(tables + slot * TABLE_STRIDE, MAX_ENTRIES);
+    if (written.length === 0) return; // the ring lies over what it describes
     const little = this.#layout !== "legacy big-endian";
     for (const { entry, field, value, flip } of changes) {
       const at = written[entry % written.length]!;

@@ -17,6 +17,8 @@ export interface FuzzReport {
   /** The status byte of the last of them, and Status at the end of the steps. */
   lastStatus: number | undefined;
   deviceStatus: number;
+  /** Those of all requests since the last bring-up of the program; 0xee where nobody wrote one. */
+  statusBytes: number[];
 }
 
 /** Throws what was found. Whatever the program did, the device must then come up again and work. */
@@ -53,7 +55,7 @@ class FuzzRun {
     this.#expected = new ExpectedDisk(setup.readOnly);
     this.#initialDisk = Uint8Array.from(this.#device.disk.memory.bytes);
     const { mistakes } = this.#device;
-    this.report = { mistakes, changedBytes: 0, verified: 0, lastStatus: undefined, deviceStatus: 0 };
+    this.report = { mistakes, changedBytes: 0, verified: 0, lastStatus: undefined, deviceStatus: 0, statusBytes: [] };
   }
 
   trace(): Disposable {
@@ -64,6 +66,8 @@ class FuzzRun {
     if (step.do === "time") await this.#letTimePass(step.ends, step.fails);
     else if (step.do === "resize") await this.#resize(step.sectors);
     else this.#performNow(step);
+    // Which queue was served first the rings do not tell: looked at after each step, they need not.
+    if (this.#queues > 1) this.#reap();
     this.#device.checkBank();
     if (this.#clean) this.#expected.check(this.#device.disk.memory.bytes, this.#guest.inFlight === 0);
   }
@@ -78,6 +82,7 @@ class FuzzRun {
       if (this.#guest.inFlight > 0) throw new Error(`${this.#guest.inFlight} requests of a good driver never ended`);
     }
     this.report.deviceStatus = this.#device.read(0x070);
+    this.report.statusBytes = this.#guest.statusBytes;
     this.#device.write(0x070, 0);
     const [status, interrupts] = [this.#device.read(0x070), this.#device.read(0x060)];
     if (status !== 0 || interrupts !== 0 || this.#device.machine.line.raised) {

@@ -15,14 +15,14 @@ const HELP = `Usage: npm run fuzz -- [--seed N] [--programs N] [--minutes N] [--
        npm run fuzz -- --replay FILE
 
 Runs programs on virtio block devices until it is stopped, or so many programs or minutes. Each new failure is made as
-small as it will be and written to FOLDER (fuzz-findings by default); --replay runs such a file again.`;
+small as it will be and written to FOLDER (.cache/fuzz by default); --replay runs such a file again.`;
 
 const { values } = parseArgs({
   options: {
     seed: { type: "string" },
     programs: { type: "string" },
     minutes: { type: "string" },
-    out: { type: "string", default: "fuzz-findings" },
+    out: { type: "string", default: ".cache/fuzz" },
     replay: { type: "string" },
     help: { type: "boolean", short: "h" },
   },
