@@ -64,15 +64,15 @@ export class GraphOpener {
     for (const bitmap of [...node.bitmaps]) node.bitmaps.release(bitmap);
     await node.close().catch(note);
     this.#graph.names.release(node.name);
-    for (const child of new Set(below)) await this.release(child).catch(note);
+    for (const child of new Set(below)) await this.release(child)?.catch(note);
     if (errors.length > 0) throw errors[0];
   }
 
-  /** Closes a node if nobody uses it and it is nobody's to delete. */
-  async release(node: BlockNode): Promise<void> {
+  /** Closes a node if nobody uses it and it is nobody's to delete; undefined if there is nothing to do. */
+  release(node: BlockNode): Promise<void> | undefined {
     const { nodes } = this.#graph;
-    if (node.parentCount > 0 || !nodes.has(node) || nodes.entry(node).ownedByMonitor) return;
-    await this.close(node);
+    if (node.parentCount > 0 || !nodes.has(node) || nodes.entry(node).ownedByMonitor) return undefined;
+    return this.close(node);
   }
 
   /** What a driver is opened with. */

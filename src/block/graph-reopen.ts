@@ -39,6 +39,9 @@ interface Change {
   prepared: PreparedReopen | undefined;
 }
 
+/** Ends a `BlockGraph.hold`. */
+type LetGo = () => Promise<void> | undefined;
+
 /** Drivers that have been replaced, and the nodes that they stood on. */
 interface Replaced {
   readonly drivers: readonly BlockDriver[];
@@ -52,20 +55,23 @@ export async function reopenNodes(services: ReopenServices, list: readonly Block
   const changes: Change[] = [];
   for (const [i, options] of list.entries()) plan(services, changes, entries[i]!, options, NOTHING_INHERITED);
   const sections: DrainedSection[] = [];
+  const held = changes.map(({ entry }) => graph.hold(entry.node));
   try {
     for (const { entry } of changes) sections.push(await entry.node.drain());
-    const { drivers, children } = await carryOut(services, changes);
+    const { drivers, children } = await carryOut(services, changes, held);
     for (const { prepared } of changes) await prepared?.finish();
     for (const driver of drivers) await driver.close();
     for (const node of children) await graph.release(node);
   } finally {
     for (const section of sections.reverse()) section[Symbol.dispose]();
+    for (const letGo of held) await letGo();
   }
 }
 
-async function carryOut(services: ReopenServices, changes: readonly Change[]): Promise<Replaced> {
+/** What the nodes are to stand on is `held` until the end. */
+async function carryOut(services: ReopenServices, changes: readonly Change[], held: LetGo[]): Promise<Replaced> {
   try {
-    for (const change of changes) await prepare(services, change);
+    for (const change of changes) await prepare(services, change, held);
     return commit(changes);
   } catch (error) {
     await giveUp(changes);
@@ -131,11 +137,12 @@ function checkFile(graph: BlockGraph, node: BlockNode, given: OptionValue | unde
 }
 
 /** Makes ready whatever may fail. */
-async function prepare(services: ReopenServices, change: Change): Promise<void> {
+async function prepare(services: ReopenServices, change: Change, held: LetGo[]): Promise<void> {
   const { entry, opener, options, settings } = change;
   const changed = opener.reopen!.changeable.some((option) => changes(option, entry, options));
   if (changed) {
     const children = childrenAfter(services.graph, change);
+    for (const child of children.values()) held.push(services.graph.hold(child));
     change.driver = await opener.open(services.context(options, settings, children));
     entry.node.bitmaps.checkTruncate(change.driver.lengthBytes);
   }

@@ -141,9 +141,26 @@ export class BlockGraph {
     await this.#opener.close(node);
   }
 
-  /** Closes a node that nobody uses and that is not the monitor's, and what stood below it for its sake alone. */
-  async release(node: BlockNode): Promise<void> {
-    await this.#opener.release(node);
+  /**
+   * Closes a node that nobody uses and that is not the monitor's, and what stood below it for its sake alone. Undefined where the node
+   * stays. Rejects as `delete` does.
+   */
+  release(node: BlockNode): Promise<void> | undefined {
+    return this.#opener.release(node);
+  }
+
+  /**
+   * Keeps a node that is not the monitor's while a command that has looked it up waits for something: its last user may go
+   * meanwhile. The function returned lets go of it, and releases it.
+   */
+  hold(node: BlockNode): () => Promise<void> | undefined {
+    if (this.nodes.entry(node).ownedByMonitor) return () => undefined;
+    const holder = { parentName: "a command", beginDrain() {}, untilQuiet: () => undefined, endDrain() {} };
+    node.attachParent(holder);
+    return () => {
+      node.detachParent(holder);
+      return this.release(node);
+    };
   }
 
   /** blockdev-reopen: all of them or none. */
@@ -181,6 +198,8 @@ export class BlockGraph {
       await found.node.resize(lengthBytes);
     } finally {
       backend.close();
+      const closing = this.release(found.node);
+      if (closing !== undefined) await closing;
     }
   }
 

@@ -38,11 +38,13 @@ export class BackupAction implements TransactionAction {
   }
 
   async prepare({ jobs }: TransactionContext): Promise<void> {
-    const options = await this.#options();
+    // Who looks nodes up without having to wait for anything finds them as they are also when the job is made.
+    const looking = this.#options();
+    const options = looking instanceof Promise ? await looking : looking;
     try {
       this.#backup = new Backup(this.#jobs, options, this.#clock, jobs);
     } catch (error) {
-      await options.releaseTarget?.();
+      await options.release?.();
       throw error;
     }
     this.#backup.job.hold();

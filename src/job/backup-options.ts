@@ -23,8 +23,11 @@ export interface BackupOptions {
   readonly sourceDrive?: NodeParent | undefined;
   /** As long as the source; what it holds is of no account. */
   readonly target: BlockNode;
-  /** Called once when the target is needed no more, whatever the way: it was opened for this backup alone. Never rejects. */
-  readonly releaseTarget?: (() => Promise<void>) | undefined;
+  /**
+   * Called once when source and target are needed no more, whatever the way: they may be there for this backup alone. Undefined when
+   * that is not so. Never rejects.
+   */
+  readonly release?: (() => Promise<void> | undefined) | undefined;
   /** Full by default. */
   readonly sync?: BackupSync | undefined;
   /** Name of a bitmap of the source. */

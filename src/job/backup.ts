@@ -157,7 +157,7 @@ export class Backup implements JobDriver {
     this.#notifier.release();
     source.detachParent(this.#sourceParent);
     this.#giveBackFilter();
-    return this.#options.releaseTarget?.();
+    return this.#options.release?.();
   }
 
   /** Row 24 of §2.2. The job's own permissions and its speed are looked at when there is a job already. */

@@ -1,9 +1,12 @@
 // Starting backups: docs/reference/backup.md §2.
 
 import type { Clock } from "../../base/clock.ts";
+import { BlockError } from "../../base/errors.ts";
+import { tracePoint } from "../../base/trace.ts";
 import type { OnCbwError } from "../../block/block-copy-notifier.ts";
 import type { ErrorPolicy } from "../../block/error-policy.ts";
 import type { BlockGraph } from "../../block/graph.ts";
+import type { BlockNode } from "../../block/node.ts";
 import { BackupAction } from "../../job/backup-action.ts";
 import type { BackupOptions, BackupSync, BitmapMode } from "../../job/backup-options.ts";
 import type { JobList } from "../../job/job-list.ts";
@@ -19,6 +22,8 @@ import {
   size,
   str,
 } from "../schema/types.ts";
+
+const closeFailed = tracePoint("backup_close_failed");
 
 const onError = enumeration("report", "ignore", "enospc", "stop", "auto");
 
@@ -92,9 +97,31 @@ export function blockdevBackupAction(services: BackupServices, args: BlockdevBac
   const options = (): BackupOptions => {
     const source = graph.lookup(args.device);
     const target = graph.lookup(args.target).node;
-    return { ...jobOptions(args), source: source.node, sourceDrive: source.drive?.asParent, target };
+    const release = (): Promise<void> | undefined => releaseNodes([source.node, target], (node) => graph.release(node));
+    return { ...jobOptions(args), source: source.node, sourceDrive: source.drive?.asParent, target, release };
   };
   return new BackupAction("blockdev-backup", jobs, options, clock);
+}
+
+/**
+ * Lets go of nodes, one after another, that a job may have been the last to use. Undefined where none had to be closed. Of a job
+ * that has ended, nobody asks any more how its nodes were closed.
+ */
+export function releaseNodes(
+  nodes: readonly BlockNode[],
+  release: (node: BlockNode) => Promise<void> | undefined,
+): Promise<void> | undefined {
+  let closing: Promise<void> | undefined;
+  for (const node of nodes) {
+    const next = (): Promise<void> | undefined => release(node)?.catch((error: unknown) => notClosed(node, error));
+    closing = closing === undefined ? next() : closing.then(next);
+  }
+  return closing;
+}
+
+function notClosed(node: BlockNode, error: unknown): void {
+  if (!(error instanceof BlockError)) throw error;
+  if (closeFailed.enabled) closeFailed.emit({ node: node.name, error: error.message });
 }
 
 /** What the arguments say of the job itself. */

@@ -1,7 +1,5 @@
 // drive-backup: a backup whose target is an image file that it makes, opens and closes itself. docs/reference/backup.md §2.2.
 
-import { BlockError } from "../../base/errors.ts";
-import { tracePoint } from "../../base/trace.ts";
 import { backingOf } from "../../block/block-status.ts";
 import type { BlockGraph } from "../../block/graph.ts";
 import { createImageFile, openImageFile } from "../../block/image-file.ts";
@@ -9,10 +7,8 @@ import type { BlockNode } from "../../block/node.ts";
 import { BackupAction } from "../../job/backup-action.ts";
 import type { BackupOptions, BackupSync } from "../../job/backup-options.ts";
 import { enumeration, extend, type ObjectType, optional, str } from "../schema/types.ts";
-import { type BackupCommon, type BackupServices, backupCommon, jobOptions } from "./backup.ts";
+import { type BackupCommon, type BackupServices, backupCommon, jobOptions, releaseNodes } from "./backup.ts";
 import { imageName } from "./query-block-names.ts";
-
-const closeFailed = tracePoint("drive_backup_close_failed");
 
 /** What drive-backup takes. */
 export interface DriveBackup extends BackupCommon {
@@ -38,11 +34,34 @@ export function driveBackupAction(services: BackupServices, args: DriveBackup): 
   return new BackupAction("drive-backup", jobs, () => prepareTarget(graph, args), clock);
 }
 
-/** Steps 1 to 6 of the prelude. What it opens it has closed again where it throws. */
+/** Steps 1 to 6 of the prelude. What it opens it has closed again where it throws. The source is held while files are dealt with. */
 async function prepareTarget(graph: BlockGraph, args: DriveBackup): Promise<BackupOptions> {
   const found = graph.lookup(args.device);
   graph.checkOperation(found, "backup-source");
   const source = found.node;
+  const letGo = graph.hold(source);
+  const release = (node: BlockNode): Promise<void> | undefined => (node === source ? letGo() : graph.release(node));
+  try {
+    const { sync, target } = await openTarget(graph, source, args);
+    return {
+      ...jobOptions({ ...args, sync }),
+      source,
+      sourceDrive: found.drive?.asParent,
+      target,
+      release: () => releaseNodes([target, source], release),
+    };
+  } catch (error) {
+    await releaseNodes([source], release);
+    throw error;
+  }
+}
+
+/** What it makes stays also if it throws. */
+async function openTarget(
+  graph: BlockGraph,
+  source: BlockNode,
+  args: DriveBackup,
+): Promise<{ readonly sync: BackupSync; readonly target: BlockNode }> {
   const sync = args.sync === "top" && backingOf(source) === undefined ? "full" : args.sync;
   const { target: filename, mode = "absolute-paths" } = args;
   const format = args.format ?? (mode === "existing" ? undefined : source.driver.driverName);
@@ -58,13 +77,7 @@ async function prepareTarget(graph: BlockGraph, args: DriveBackup): Promise<Back
     "detect-zeroes": "unmap",
     cache: { direct: source.settings.cacheDirect, "no-flush": source.settings.cacheNoFlush },
   });
-  return {
-    ...jobOptions({ ...args, sync }),
-    source,
-    sourceDrive: found.drive?.asParent,
-    target,
-    releaseTarget: () => release(graph, target),
-  };
+  return { sync, target };
 }
 
 /** What a new target stands on: with sync=top on what the source does, with sync=none on the source. */
@@ -75,14 +88,4 @@ function newBacking(
 ): { readonly filename: string; readonly format: string } | undefined {
   const node = sync === "top" ? backingOf(source) : sync === "none" ? source : undefined;
   return node && { filename: imageName(graph.nodes, node), format: node.driver.driverName };
-}
-
-/** Of a job that has ended, nobody asks any more how its target was closed. */
-async function release(graph: BlockGraph, target: BlockNode): Promise<void> {
-  try {
-    await graph.release(target);
-  } catch (error) {
-    if (!(error instanceof BlockError)) throw error;
-    if (closeFailed.enabled) closeFailed.emit({ node: target.name, error: error.message });
-  }
 }
