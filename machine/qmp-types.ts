@@ -6,6 +6,8 @@ import type { BlockdevCreateOptions, BlockdevOptions } from "../src/block/graph-
 import type { JobStatus } from "../src/job/job-status.ts";
 import type { BlockdevBackup } from "../src/qmp/commands/backup.ts";
 import type { BlockDirtyBitmap, BlockDirtyBitmapAdd, BlockDirtyBitmapMerge } from "../src/qmp/commands/bitmap.ts";
+import type { BlockIoThrottle } from "../src/qmp/commands/block-io-throttle.ts";
+import type { DriveBackup } from "../src/qmp/commands/drive-backup.ts";
 import type { ObjectOptions } from "../src/qmp/commands/object.ts";
 import type { BlockDeviceInfo } from "../src/qmp/commands/query-block-node.ts";
 import type { Int64 } from "../src/qmp/schema/types.ts";
@@ -22,7 +24,8 @@ export type TransactionAction =
       readonly data: BlockDirtyBitmap;
     }
   | { readonly type: "block-dirty-bitmap-merge"; readonly data: BlockDirtyBitmapMerge }
-  | { readonly type: "blockdev-backup"; readonly data: BlockdevBackup };
+  | { readonly type: "blockdev-backup"; readonly data: BlockdevBackup }
+  | { readonly type: "drive-backup"; readonly data: DriveBackup };
 
 /** QMP's BlockInfo: a drive, or a device on a node. */
 export interface BlockInfo {
@@ -64,6 +67,16 @@ export interface BlockJobInfo {
   readonly error?: string;
 }
 
+/** QMP's IOThreadInfo. */
+export interface IoThreadInfo {
+  readonly id: string;
+  readonly "thread-id": Int64;
+  readonly "poll-max-ns": Int64;
+  readonly "poll-grow": Int64;
+  readonly "poll-shrink": Int64;
+  readonly "aio-max-batch": Int64;
+}
+
 interface Call<Arguments, Returns = Nothing> {
   readonly arguments: Arguments;
   readonly returns: Returns;
@@ -99,7 +112,9 @@ export interface QmpCommands {
   "blockdev-create": Call<{ readonly "job-id": string; readonly options: BlockdevCreateOptions }>;
   "blockdev-del": Call<{ readonly "node-name": string }>;
   "blockdev-reopen": Call<{ readonly options: readonly BlockdevOptions[] }>;
+  block_set_io_throttle: Call<BlockIoThrottle>;
   cont: Call<Nothing>;
+  "drive-backup": Call<DriveBackup>;
   "human-monitor-command": Call<{ readonly "command-line": string; readonly "cpu-index"?: Int64 }, string>;
   "job-cancel": Call<ById>;
   "job-complete": Call<ById>;
@@ -112,9 +127,12 @@ export interface QmpCommands {
   "query-block": Call<Nothing, readonly BlockInfo[]>;
   "query-block-jobs": Call<Nothing, readonly BlockJobInfo[]>;
   "query-commands": Call<Nothing, readonly { readonly name: string }[]>;
+  "query-iothreads": Call<Nothing, readonly IoThreadInfo[]>;
   "query-jobs": Call<Nothing, readonly JobInfo[]>;
+  "query-name": Call<Nothing, { readonly name?: string }>;
   "query-named-block-nodes": Call<{ readonly flat?: boolean }, readonly BlockDeviceInfo[]>;
   "query-status": Call<Nothing, { readonly running: boolean; readonly status: RunStateName }>;
+  "query-uuid": Call<Nothing, { readonly UUID: string }>;
   "query-version": Call<
     Nothing,
     {

@@ -18,7 +18,7 @@ export interface ThrottleServices {
 }
 
 /** QMP's BlockIOThrottle: a drive by its id as `device`, or a device by its own as `id`. */
-interface BlockIoThrottle extends IoLimits {
+export interface BlockIoThrottle extends IoLimits {
   readonly device?: string;
   readonly id?: string;
 }
