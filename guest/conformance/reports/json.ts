@@ -3,6 +3,7 @@
 import type { RequirementLevel } from "../requirement.ts";
 import { isClean, type Standing, type Summary } from "../summary.ts";
 import type { Outcome } from "../verdict.ts";
+import { reportChapters } from "./report-chapters.ts";
 
 /** One case in one variant. */
 export interface JsonCase {
@@ -19,6 +20,8 @@ export interface JsonCase {
 export interface JsonRequirement {
   readonly id: string;
   readonly section: string;
+  /** Title of the chapter of the suite. */
+  readonly chapter: string;
   readonly level: RequirementLevel;
   readonly gate: string;
   readonly text: string;
@@ -37,6 +40,11 @@ export interface JsonReport {
 
 /** The run as an object that `JSON.stringify` takes as it is. */
 export function jsonReport(summary: Summary): JsonReport {
+  const chapters = new Map(
+    reportChapters(summary).flatMap(({ title, requirements }) =>
+      requirements.map(({ requirement }) => [requirement.id, title] as const),
+    ),
+  );
   return {
     subject: summary.subject,
     clean: isClean(summary),
@@ -44,6 +52,7 @@ export function jsonReport(summary: Summary): JsonReport {
     requirements: summary.requirements.map(({ requirement, standing, reason, results }) => ({
       id: requirement.id,
       section: requirement.section,
+      chapter: chapters.get(requirement.id) ?? "",
       level: requirement.level,
       gate: requirement.gate.text,
       text: requirement.text,

@@ -78,6 +78,7 @@ describe("jsonReport", () => {
     expect(lost).toEqual({
       id: "STAT-DEV-008",
       section: "2.4.1 Device Reset",
+      chapter: "2.1 Device status field",
       level: "MUST",
       gate: "-",
       text: "Put Status back to 0 once a reset has been received and completed.",
