@@ -29,6 +29,7 @@ export { MemoryOverlayDriver, type MemoryOverlayOptions } from "./src/block/driv
 export { NullDriver } from "./src/block/drivers/null.ts";
 export { RawDriver } from "./src/block/drivers/raw.ts";
 export { rawOpener } from "./src/block/drivers/raw-opener.ts";
+export { ZonedDriver, type ZonedDriverOptions } from "./src/block/drivers/zoned.ts";
 export { BlkdebugDriver, type BlkdebugOptions } from "./src/block/filters/blkdebug.ts";
 export { blkdebugOpener } from "./src/block/filters/blkdebug-opener.ts";
 export type { BlkdebugIoType, InjectErrorOptions, SetStateOptions } from "./src/block/filters/blkdebug-rules.ts";
