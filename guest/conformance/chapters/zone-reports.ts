@@ -8,7 +8,10 @@ import {
   VIRTIO_BLK_ZS_RDONLY,
   VIRTIO_BLK_ZT_CONV,
 } from "../../constants/blk.ts";
+import { VIRTIO_BLK_F_ZONED } from "../../constants/features.ts";
 import { type ConformanceCase, conformanceCase } from "../case.ts";
+import { skipUnlessOffered } from "../disk-io.ts";
+import { checkUsedLength } from "../used-length.ts";
 import { stateName, ZONE_DESCRIPTOR_BYTES, ZonedDrive, zonedDisk } from "../zones.ts";
 
 const DISK = zonedDisk();
@@ -88,5 +91,19 @@ export const zoneReportCases: readonly ConformanceCase[] = [
       for (const { start, state } of worn) device.remark(`the zone at ${start} is ${stateName(state)}`);
     },
     WORN_DISK,
+  ),
+
+  conformanceCase(
+    "SPLIT-DEV-023",
+    "has written at least as many bytes of a zone report as it says",
+    async (device) => {
+      skipUnlessOffered(device, VIRTIO_BLK_F_ZONED);
+      const ring = await device.initialise({ features: [VIRTIO_BLK_F_ZONED] });
+      for (const inBytes of [4 * ZONE_DESCRIPTOR_BYTES, 4 * ZONE_DESCRIPTOR_BYTES + 10, 32 * ZONE_DESCRIPTOR_BYTES]) {
+        await checkUsedLength(device, ring, { type: VIRTIO_BLK_T_ZONE_REPORT, inBytes });
+      }
+      await checkUsedLength(device, ring, { type: VIRTIO_BLK_T_ZONE_REPORT, sector: 2 ** 40, inBytes: 128 });
+    },
+    DISK,
   ),
 ];
