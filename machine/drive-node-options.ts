@@ -2,6 +2,7 @@
 
 import { QmpError } from "../src/base/errors.ts";
 import type { BlockdevOptions } from "../src/block/graph-options.ts";
+import { type NamedFile, namedFile } from "./drive-filenames.ts";
 import { type Options, parseSize, parseSwitch } from "./option-string.ts";
 
 /** A disk that keeps nothing. */
@@ -15,11 +16,9 @@ export const NODE_KEYS: readonly string[] = [
   ...NULL_KEYS.flatMap((key) => [key, `file.${key}`]),
 ];
 
-/** What comes before the colon of a file's name that has no slash before it. */
-const PROTOCOL = /^([^/:]+):(.*)$/s;
-
 /**
- * What `-drive file=…,format=raw` or `-drive driver=null-co` opens. `file` may begin with `file:`, or be `null-co://`. Throws a
+ * What `-drive file=…,format=raw` or `-drive driver=null-co` opens. `file` may be
+ * whatever `namedFile` knows; options as JSON are the whole node, beside what `-drive` says of all nodes. Throws a
  * `QmpError` with QEMU's text.
  */
 export function driveNodeOptions(
@@ -38,33 +37,35 @@ export function driveNodeOptions(
   } as const;
   const top = { "node-name": options.get("node-name"), "detect-zeroes": detect as "off" | "on" | "unmap", ...common };
   if (format === NULL_DRIVER) return { ...nullNode(options, ""), ...top };
-  const { driver, filename } = protocolOf(options);
-  if (driver === NULL_DRIVER) return { driver: "raw", ...top, file: { ...nullNode(options, "file."), ...common } };
+  const named = fileOf(options);
+  if (named.kind === "whole") {
+    if (options.has("format") && named.options.driver !== format)
+      throw new QmpError('A block device must be specified for "file"');
+    return { ...top, ...named.options };
+  }
+  if (named.kind === "null") return { driver: "raw", ...top, file: { ...nullNode(options, "file."), ...common } };
   for (const key of NULL_KEYS) {
     const given = options.has(`file.${key}`) ? `file.${key}` : key;
     if (options.has(given)) throw new QmpError(`Block format 'raw' does not support the option '${given}'`);
   }
   const file: BlockdevOptions = {
     driver: "file",
-    filename,
+    filename: named.path,
     "x-io": options.get("x-io"),
     locking: options.get("file.locking"),
     ...common,
   };
-  return { driver: "raw", ...top, file };
+  if (named.kind === "path") return { driver: "raw", ...top, file };
+  const config = named.config === "" ? {} : { config: named.config };
+  return { driver: "raw", ...top, file: { driver: "blkdebug", ...config, ...common, image: file } };
 }
 
-function protocolOf(options: Options): { readonly driver: string; readonly filename: string } {
+function fileOf(options: Options): NamedFile {
   const given = options.get("file.driver");
-  if (given !== undefined && given !== "file" && given !== NULL_DRIVER) throw new QmpError(`Unknown driver '${given}'`);
-  if (given !== undefined)
-    return { driver: given, filename: options.get("file.filename") ?? options.get("file") ?? "" };
-  const filename = options.get("file") ?? "";
-  const [, protocol, rest] = PROTOCOL.exec(filename) ?? [];
-  if (protocol === undefined) return { driver: "file", filename };
-  if (protocol === NULL_DRIVER && rest!.startsWith("//")) return { driver: NULL_DRIVER, filename: "" };
-  if (protocol !== "file") throw new QmpError(`Unknown protocol '${protocol}'`);
-  return { driver: "file", filename: rest! };
+  if (given === undefined) return namedFile(options.get("file") ?? "");
+  if (given === NULL_DRIVER) return { kind: "null" };
+  if (given !== "file") throw new QmpError(`Unknown driver '${given}'`);
+  return { kind: "path", path: options.get("file.filename") ?? options.get("file") ?? "" };
 }
 
 function nullNode(options: Options, prefix: string): BlockdevOptions {

@@ -12,7 +12,7 @@ import { MonitorChardevs, type Opener } from "./monitor-chardevs.ts";
 import { PidFile } from "./pid-file.ts";
 import { VirtualClock } from "./qtest/virtual-clock.ts";
 import { QtestFrontend } from "./qtest-frontend.ts";
-import { addSystemDrive } from "./system-drive.ts";
+import { addSystemDrive, type DriveBus, driveBus } from "./system-drive.ts";
 import type { SystemMachine } from "./system-machine.ts";
 import { type EndReason, SystemMonitor } from "./system-monitor.ts";
 
@@ -92,19 +92,40 @@ export class MonitoredMachine {
     for (const option of blockdevs) {
       await blame(option, () => graph.add(toBlockdevOptions(visitOption(blockdevOptions, option.value, "driver"))));
     }
-    for (const [index, option] of drives.entries()) {
-      await blame(option, () => addSystemDrive(graph, throttleGroups, option.value, index));
+    const counts: Record<DriveBus, number> = { none: 0, virtio: 0 };
+    const connected = new Map<string, TypedOption>();
+    for (const option of drives) {
+      await blame(option, async () => {
+        const bus = driveBus(option.value);
+        const { name } = await addSystemDrive(graph, throttleGroups, option.value, counts[bus]++);
+        if (bus === "virtio") connected.set(name, option);
+      });
     }
     for (const option of devices) {
-      await blame(option, () => this.#addDevice(option.value, commandLine));
+      await blame(option, () => this.#addDevice(option.value, commandLine, connected));
+    }
+    for (const [drive, option] of connected) {
+      await blame(option, () => this.#addDevice(`virtio-blk-device,drive=${drive}`, commandLine));
     }
     await this.#openQtest(commandLine);
     await this.#openMonitors(commandLine);
     await this.#qtest?.connected;
   }
 
-  async #addDevice(text: string, { machine, deviceDefaults }: CommandLine): Promise<void> {
+  /** On a drive that is not one of `connected`, which get theirs without being asked. */
+  async #addDevice(
+    text: string,
+    { machine, deviceDefaults }: CommandLine,
+    connected: ReadonlyMap<string, TypedOption> = new Map(),
+  ): Promise<void> {
     const properties = parseDeviceOptions(text, deviceDefaults);
+    const drive = connected.get(properties.drive);
+    if (drive !== undefined) {
+      throw new CommandLineError(
+        `${drive.typed}: Drive '${properties.drive}' is already in use because it has been automatically connected to ` +
+          "another device (did you need 'if=none' in the drive options?)",
+      );
+    }
     if (machine === "none") throw new QmpError("No 'virtio-bus' bus found for device 'virtio-blk-device'");
     const { ioThread } = properties;
     if (ioThread !== undefined) {
@@ -165,7 +186,8 @@ async function blame(option: TypedOption, carryOut: () => unknown): Promise<void
   try {
     await carryOut();
   } catch (error) {
-    if (!(error instanceof QmpError) && !(error instanceof BlockError)) throw error;
+    const isTold = error instanceof CommandLineError;
+    if (isTold || (!(error instanceof QmpError) && !(error instanceof BlockError))) throw error;
     const hint = error instanceof BlockError && error.hint !== undefined ? `\n${error.hint}` : "";
     throw new CommandLineError(`${option.typed}: ${error.message}${hint}`);
   }

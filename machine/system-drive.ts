@@ -29,7 +29,20 @@ const CACHE_MODES = ["writeback", "writethrough", "none", "directsync", "unsafe"
 const WITHOUT_CACHE = ["writethrough", "directsync"];
 const IDENTIFIER = /^[A-Za-z][A-Za-z0-9\-._]*$/;
 
-/** Opens a drive. Throws a `QmpError` or `BlockError` with QEMU's text where QEMU has the case; nothing is open then. */
+/** Where a drive goes: nowhere by itself, or to a block device that the board makes for it. */
+export type DriveBus = "none" | "virtio";
+
+/** What `if=` says, `none` by default. */
+export function driveBus(text: string): DriveBus {
+  const bus = parseOptionString(text).get("if") ?? "none";
+  if (bus === "none" || bus === "virtio") return bus;
+  const known = ["ide", "scsi", "floppy", "pflash", "mtd", "sd", "xen"].includes(bus);
+  throw new QmpError(
+    known ? `machine type does not support if=${bus}; use if=none and -device` : `unsupported bus type '${bus}'`,
+  );
+}
+
+/** Opens a drive, the `index`th of its bus. Throws a `QmpError` or `BlockError` with QEMU's text where QEMU has the case; nothing is open then. */
 export async function addSystemDrive(
   graph: BlockGraph,
   groups: ThrottleGroups,
@@ -40,14 +53,15 @@ export async function addSystemDrive(
   for (const key of options.keys()) {
     if (!KEYS.includes(key)) throw new QmpError(`Block format 'raw' does not support the option '${key}'`);
   }
-  const id = options.get("id") ?? `none${index}`;
+  const id = options.get("id") ?? `${driveBus(text)}${index}`;
   if (!IDENTIFIER.test(id)) {
     throw new QmpError(
       "Parameter 'id' expects an identifier\nIdentifiers consist of letters, digits, '-', '.', '_', starting with a letter.",
     );
   }
   if (graph.drive(id) !== undefined) throw new QmpError(`Duplicate ID '${id}' for drive`);
-  checkInterface(options);
+  driveBus(text);
+  checkMedia(options);
   const cache = choice(options, "cache", CACHE_MODES, "invalid cache option") ?? "writeback";
   const readOnly = readSwitch(options);
   const werror = policy(options, "werror", "write") ?? "auto";
@@ -71,14 +85,7 @@ export async function addSystemDrive(
   return backend;
 }
 
-function checkInterface(options: Options): void {
-  const bus = options.get("if") ?? "none";
-  if (bus !== "none") {
-    const known = ["ide", "scsi", "floppy", "pflash", "mtd", "sd", "virtio", "xen"].includes(bus);
-    throw new QmpError(
-      known ? `machine type does not support if=${bus}; use if=none and -device` : `unsupported bus type '${bus}'`,
-    );
-  }
+function checkMedia(options: Options): void {
   const media = options.get("media") ?? "disk";
   if (media !== "disk") throw new QmpError(`'${media}' invalid media`);
 }
