@@ -102,6 +102,8 @@ export class FuzzMachine {
     this.#places.before(offset, value, width);
     if (width === 4 && offset === 0x070 && value === 0) this.#broken = false;
     if (width === 4 && offset === 0x070 && (value === 0 || (value & 0x80) !== 0)) this.shadow.forbid();
+    const ends = width === 4 && offset === 0x070 && (value === 0 || (value & 0x80) !== 0);
+    const mayGoLive = !ends && !this.#broken && (this.read(0x070) & 0xc0) === 0;
     const outer = this.#write;
     this.#write = [offset, value, width];
     this.#enter();
@@ -112,6 +114,8 @@ export class FuzzMachine {
       this.#write = outer;
     }
     this.#places.after(offset, value, width);
+    // A queue that went live with this write may have been used at once, and have broken over it.
+    if (mayGoLive && (this.legacy || (this.read(0x070) & 4) !== 0)) this.shadow.allow(this.#places.ready);
     this.#conclude();
   }
 
