@@ -6,6 +6,7 @@ import type { RingMistake } from "../guest-mistake.ts";
 import type { VirtioTransport } from "../virtio-device.ts";
 import type { Virtqueue } from "../virtqueue/virtqueue.ts";
 import { BlockRequest } from "./block-request.ts";
+import { accountRequest } from "./request-accounting.ts";
 import { completionStatus, writtenBytes } from "./request-completion.ts";
 import { carryOutRequest, type RequestContext } from "./request-execution.ts";
 
@@ -39,6 +40,8 @@ class RequestSlot extends BlockRequest {
   nextFree: RequestSlot | undefined = undefined;
   /** The queue was stopped while this was in flight: its end is told to nobody. */
   orphaned = false;
+  /** When it was found not to end within its call, by the device's clock; 0 before. */
+  startedMs = 0;
   readonly onDone: () => void;
   readonly onError: (error: unknown) => void;
 
@@ -207,6 +210,7 @@ export class RequestQueue {
 
   #finishOrphan(slot: RequestSlot, error: unknown): void {
     slot.orphaned = false;
+    slot.startedMs = 0;
     this.#release(slot);
     this.#orphans--;
     if (this.#orphans === 0) {
@@ -237,6 +241,7 @@ export class RequestQueue {
       this.#end(slot, undefined);
       return;
     }
+    slot.startedMs = this.#owner.clock.nowMs();
     this.#inFlight.add(slot);
     pending.then(slot.onDone, slot.onError);
   }
@@ -263,6 +268,7 @@ export class RequestQueue {
       return;
     }
     if (slot === this.#barrier) this.#barrier = undefined;
+    accountRequest(this.#owner.backend.accounting, slot, status, this.#takeTimeNs(slot));
     const queue = this.#queue;
     if (queue !== undefined) {
       const { memory } = this.#owner.transport;
@@ -272,6 +278,14 @@ export class RequestQueue {
     }
     if (traceComplete.enabled) traceComplete.emit({ head: slot.chain.head, type: slot.type, status });
     this.#release(slot);
+  }
+
+  /** One that ended within its call took no time: to measure that would take longer than most of them. */
+  #takeTimeNs(slot: RequestSlot): number {
+    if (slot.startedMs === 0) return 0;
+    const elapsedMs = this.#owner.clock.nowMs() - slot.startedMs;
+    slot.startedMs = 0;
+    return Math.round(elapsedMs * 1e6);
   }
 
   #noteWrites(slot: RequestSlot): void {

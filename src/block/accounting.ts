@@ -17,16 +17,14 @@ export interface AccountedRequests {
 }
 
 /**
- * One backend's requests. Its device counts each when it has ended. Time is left out unless `timed` says that somebody wants
- * it: reading the clock twice costs as much as the rest of a request on a cached disk.
+ * One backend's requests. Its device counts each when it has ended. What a request took that ended within its call counts as no
+ * time: reading the clock twice costs as much as the rest of a request on a cached disk.
  */
 export class IoAccounting {
   readonly read: AccountedRequests = none();
   readonly write: AccountedRequests = none();
   readonly unmap: AccountedRequests = none();
   readonly flush: AccountedRequests = none();
-  /** The device measures its requests, too. */
-  timed = false;
 
   done(kind: AccountedKind, bytes: number, timeNs = 0): void {
     const requests = this[kind];
