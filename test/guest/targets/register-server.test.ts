@@ -7,6 +7,7 @@ import { startThread } from "../../../guest/targets/thread.ts";
 import type { AccessWidth, MmioRegion } from "../../../src/memory/bus.ts";
 import { GuestMemory } from "../../../src/memory/guest-memory.ts";
 import { InterruptLine } from "../../../src/memory/interrupt-line.ts";
+import type { ThreadProbeOptions } from "../support/thread-probe.ts";
 
 const threads: Worker[] = [];
 
@@ -38,7 +39,7 @@ function connect(timeoutMs?: number) {
   const line = new InterruptLine();
   const server = new RegisterServer({ memory, region: bank, line });
   const { connection } = server;
-  const data = { connection, ...(timeoutMs !== undefined && { timeoutMs }) };
+  const data: ThreadProbeOptions = { connection, ...(timeoutMs !== undefined && { timeoutMs }) };
   const thread = startThread(import.meta.url, "../support/thread-probe", data, [connection.port as MessagePort]);
   threads.push(thread);
   const ask = async (step: string): Promise<{ value?: unknown; error?: string }> => {
