@@ -75,7 +75,7 @@ function nullNode(options: Options, prefix: string): BlockdevOptions {
     driver: NULL_DRIVER,
     ...(size === undefined ? {} : { size: parseSize("size", size) }),
     ...(latency === undefined ? {} : { "latency-ns": parseSize("latency-ns", latency) }),
-    "read-zeroes": parseSwitch("read-zeroes", zeroes ?? "off"),
+    ...(zeroes === undefined ? {} : { "read-zeroes": parseSwitch("read-zeroes", zeroes) }),
   };
 }
 

@@ -10,6 +10,7 @@ import { generalCommands } from "../src/qmp/commands/general.ts";
 import { jobCommands } from "../src/qmp/commands/job.ts";
 import { objectCommands } from "../src/qmp/commands/object.ts";
 import { queryBlockCommands } from "../src/qmp/commands/query-block.ts";
+import { actualSize, gatherImageFacts } from "../src/qmp/commands/query-block-image.ts";
 import { imageName } from "../src/qmp/commands/query-block-names.ts";
 import { queryBlockstatsCommands } from "../src/qmp/commands/query-blockstats.ts";
 import { transactionCommands } from "../src/qmp/commands/transaction.ts";
@@ -66,7 +67,7 @@ export class SystemMonitor {
     const { graph, jobs, slots, throttleGroups, ioThreads } = this.machine;
     this.server.commands.add(
       ...generalCommands(this.server, { name, uuid, quit }),
-      ...machineCommands(this.machine, this.#humanMonitor(output, quit)),
+      ...machineCommands(this.machine, this.#humanMonitor({ output, name, uuid, quit })),
       ...bitmapCommands(graph),
       ...transactionCommands({ graph, jobs, clock }),
       ...jobCommands(jobs),
@@ -90,7 +91,9 @@ export class SystemMonitor {
     await this.machine.close();
   }
 
-  #humanMonitor(output: (text: string) => void, quit: () => Promise<void>): HumanMonitor {
+  #humanMonitor(
+    given: Pick<SystemMonitorOptions, "output" | "name" | "uuid"> & { readonly quit: () => Promise<void> },
+  ): HumanMonitor {
     const { machine } = this;
     const { graph, jobs, slots, clock } = machine;
     return new HumanMonitor({
@@ -99,15 +102,15 @@ export class SystemMonitor {
       clock,
       version: this.server.version,
       interrupted: this.#interrupted.signal,
-      output,
+      ...given,
       errorOutput: (text) => process.stderr.write(text),
       runState: () => machine.runState.state,
       deviceBackend: (idOrPath) => slots.find(idOrPath)?.backend,
       imageName: (node) => imageName(graph.nodes, node),
+      allocatedBytes: async (node) => actualSize(await gatherImageFacts(graph.nodes, allocatedBytes), node),
       stop: () => machine.stop(),
       cont: () => machine.cont(),
       systemReset: () => machine.reset(),
-      quit,
       async readFile(path, maxBytes) {
         try {
           return (await readFile(path)).subarray(0, maxBytes);

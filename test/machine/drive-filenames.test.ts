@@ -31,7 +31,7 @@ const drive = (value: (folder: string) => string) => (folder: string) => ["-driv
 describe("the file of a drive", () => {
   it.each<[string, (folder: string) => string, object]>([
     ["a protocol without a file", () => "if=none,id=d,format=raw,file=null-aio://", { drv: "raw" }],
-    ["that of disks that complete at once", () => "if=none,id=d,file=null-co://", { drv: "raw" }],
+    ["that of disks that complete at once", () => "if=none,id=d,file=null-co://", { drv: "raw", file: "null-co://" }],
     [
       "options as JSON",
       (folder) => `if=none,id=d,file=json:{"driver":"file",,"filename":"${folder}/a.img",,"node-name":"n"}`,

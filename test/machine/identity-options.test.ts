@@ -1,5 +1,5 @@
 // How a machine is called, its file with the process's number, and its iothreads: the texts are a real QEMU 7.2's.
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parseCommandLine } from "../../machine/command-line.ts";
@@ -48,6 +48,28 @@ describe("the name and the UUID of a machine", () => {
     [["-name", "a=b"], "-name a=b: Invalid parameter 'a'"],
     [["-name", "a,debug-threads=zz"], "-name a,debug-threads=zz: Parameter 'debug-threads' expects 'on' or 'off'"],
   ])("refuses %j", (args, text) => expect(() => parseCommandLine(["-M", "virt", ...args])).toThrow(text));
+});
+
+describe("the human monitor", () => {
+  it("tells the name and the UUID, and what images take of the disk", () =>
+    withFolder(async (folder) => {
+      const path = join(folder, "a.img");
+      writeFileSync(path, new Uint8Array(65536).fill(1));
+      const drives = ["-drive", `if=none,id=d,format=raw,file=${path}`, "-drive", "if=none,id=n,file=null-co://"];
+      await withMachine(["-name", "foo", ...drives], async ({ server }) => {
+        const say = (line: string) => server.execute<string>("human-monitor-command", { "command-line": line });
+        expect(await say("info name")).toBe("foo\r\n");
+        expect(await say("info uuid")).toBe("00000000-0000-0000-0000-000000000000\r\n");
+        const details = await say("info block -v");
+        expect(details).toContain(
+          `image: ${path}\r\nfile format: raw\r\nvirtual size: 64 KiB (65536 bytes)\r\ndisk size: `,
+        );
+        expect(details.match(/disk size: .*/g)?.map((line) => line.trim())).toEqual([
+          expect.stringMatching(/^disk size: \d+ (B|KiB)$/),
+          "disk size: 0 B",
+        ]);
+      });
+    }));
 });
 
 describe("-pidfile", () => {

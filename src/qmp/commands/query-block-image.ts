@@ -86,7 +86,8 @@ export function describeImage(facts: ImageFacts, node: BlockNode, flat: boolean)
   };
 }
 
-function actualSize(facts: ImageFacts, node: BlockNode): number | undefined {
+/** What a node's image takes of its host's disk; undefined where that cannot be told. */
+export function actualSize(facts: ImageFacts, node: BlockNode): number | undefined {
   const { driverName } = node.driver;
   if (NOT_ON_DISK.includes(driverName)) return 0;
   if (SIZE_UNKNOWN.includes(driverName)) return undefined;

@@ -27,6 +27,8 @@ export interface HumanMonitorServices extends QemuIoServices {
   readonly version: VersionInfo;
   /** Of the machine, from `-name`. */
   readonly name?: string | undefined;
+  /** Of the machine, from `-uuid`; zeroes by default. */
+  readonly uuid?: string | undefined;
   runState(): RunStateName;
   /** The backend of a guest's device, by the device's id or its path. */
   deviceBackend(idOrPath: string): BlockBackend | undefined;

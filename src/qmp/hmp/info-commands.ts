@@ -4,6 +4,8 @@ import type { HmpCommand } from "./hmp-command.ts";
 import type { HumanMonitorServices } from "./human-monitor-services.ts";
 import { infoBlock } from "./info-block.ts";
 
+const NO_UUID = "00000000-0000-0000-0000-000000000000";
+
 export function infoCommands(services: HumanMonitorServices): HmpCommand[] {
   const plain = (name: string, description: string, run: () => string): HmpCommand => ({
     names: [name],
@@ -28,6 +30,7 @@ export function infoCommands(services: HumanMonitorServices): HmpCommand[] {
     plain("block-jobs", "show progress of ongoing block device operations", () => infoBlockJobs(services)),
     plain("name", "show the current VM name", () => (services.name === undefined ? "" : `${services.name}\n`)),
     plain("status", "show the current VM status (running|paused)", () => infoStatus(services)),
+    plain("uuid", "show the current VM UUID", () => `${services.uuid ?? NO_UUID}\n`),
     plain("version", "show the version of QEMU", () => infoVersion(services)),
   ];
 }
