@@ -5,6 +5,7 @@ import { open } from "node:fs/promises";
 import { BlockError } from "../src/base/errors.ts";
 import { fileOpener } from "../src/block/drivers/file/file-opener.ts";
 import { memoryOpener, nullOpener } from "../src/block/drivers/memory-openers.ts";
+import { qcow2Opener } from "../src/block/drivers/qcow2/opener.ts";
 import { rawOpener } from "../src/block/drivers/raw-opener.ts";
 import { blkdebugOpenerWith } from "../src/block/filters/blkdebug-opener.ts";
 import { copyBeforeWriteOpener } from "../src/block/filters/copy-before-write-opener.ts";
@@ -30,6 +31,7 @@ async function readConfig(path: string): Promise<string> {
 export function allDrivers(groups: ThrottleGroups, print?: (text: string) => void): DriverOpener[] {
   return [
     rawOpener,
+    qcow2Opener,
     fileOpener(),
     memoryOpener,
     nullOpener,

@@ -74,6 +74,8 @@ export interface PreparedReopen {
 export interface BlockDriver {
   /** As in QMP: `raw`, `file`, `null-co`. */
   readonly driverName: string;
+  /** Of a driver of files: the file's name. */
+  readonly path?: string;
   /** A multiple of 512. */
   readonly lengthBytes: number;
   readonly readOnly: boolean;
@@ -84,6 +86,8 @@ export interface BlockDriver {
 
   read(offsetBytes: number, vector: IoVector): void | Promise<void>;
   write(offsetBytes: number, vector: IoVector): void | Promise<void>;
+  /** Writes a whole cluster, or what the disk has of its last one, in compressed form. Undefined where the format has none. */
+  writeCompressed?(offsetBytes: number, vector: IoVector): Promise<void>;
   writeZeroes(offsetBytes: number, lengthBytes: number, options: WriteZeroesOptions): void | Promise<void>;
   /** Undefined where the driver cannot discard. What a discarded range reads as is the driver's choice. */
   discard?(offsetBytes: number, lengthBytes: number): void | Promise<void>;
@@ -96,6 +100,8 @@ export interface BlockDriver {
   blockStatus(offsetBytes: number, lengthBytes: number): BlockStatus | Promise<BlockStatus>;
   /** Undefined where the length is fixed. `lengthBytes` need not be a multiple of 512; the property is then rounded up. */
   resize?(lengthBytes: number): void | Promise<void>;
+  /** As `resize` to a greater length, while requests are in flight: of filters, which pass it on to `BlockNode.extend`. */
+  extend?(lengthBytes: number): Promise<void>;
   /** Flushes nothing. Called once, with nothing in flight; no other call follows. */
   close(): Promise<void>;
 

@@ -15,6 +15,7 @@ import {
   type OpenContext,
 } from "./graph-options.ts";
 import { checkSettings, inheritedBy, NOTHING_INHERITED, settingsOf } from "./graph-settings.ts";
+import { localPath, probeFormat } from "./image-file.ts";
 import { BlockNode } from "./node.ts";
 import type { NodeList } from "./node-list.ts";
 import type { NodeSettings } from "./node-settings.ts";
@@ -76,7 +77,12 @@ export class GraphOpener {
   }
 
   /** What a driver is opened with. */
-  context(options: BlockdevOptions, settings: NodeSettings, children: ReadonlyMap<ChildRole, BlockNode>): OpenContext {
+  context(
+    options: BlockdevOptions,
+    settings: NodeSettings,
+    children: ReadonlyMap<ChildRole, BlockNode>,
+    openBackingFile: OpenContext["openBackingFile"] = notReopened,
+  ): OpenContext {
     return {
       options,
       settings,
@@ -84,10 +90,16 @@ export class GraphOpener {
       child: (role) => children.get(role)!,
       optionalChild: (role) => children.get(role),
       findNode: (name) => this.#graph.findNode(name),
+      openBackingFile,
     };
   }
 
-  async #open(options: BlockdevOptions, ownedByMonitor: boolean, inherited: NodeSettings): Promise<BlockNode> {
+  async #open(
+    options: BlockdevOptions,
+    ownedByMonitor: boolean,
+    inherited: NodeSettings,
+    above: readonly string[] = [],
+  ): Promise<BlockNode> {
     const opener = this.#drivers.get(options.driver);
     if (opener === undefined) throw new QmpError(`Unknown driver '${options.driver}'`);
     const settings = settingsOf(options, inherited);
@@ -101,7 +113,7 @@ export class GraphOpener {
       name = names.take(options["node-name"]);
       const order = this.#order++;
       await this.#openChildren(others, options, settings, children, name);
-      const node = await this.#makeNode(name, options, settings, children.nodes);
+      const node = await this.#makeNode(name, options, settings, children, above);
       nodes.add({ node, options, ownedByMonitor, order });
       if (nodeOpened.enabled) nodeOpened.emit({ bs: name, format_name: options.driver });
       children.letGo();
@@ -131,6 +143,32 @@ export class GraphOpener {
     }
   }
 
+  /** `chain` is the files of the images above, the one that names this one last. */
+  async #openBackingFile(
+    settings: NodeSettings,
+    chain: readonly string[],
+    name: string,
+    format: string | undefined,
+  ): Promise<BlockNode> {
+    const filename = besideOf(chain.at(-1)!, localPath(name));
+    if (chain.includes(filename) || chain.length >= MAX_CHAIN)
+      throw new QmpError(`Backing file '${name}' creates an infinite loop.`);
+    const inherited = inheritedBy("backing", settings);
+    const file: BlockdevOptions = { driver: "file", filename };
+    const driver = format ?? (await this.#probe(file, inherited));
+    const takesFile = this.#drivers.get(driver)?.children.some(isFile) === true;
+    return this.#open(takesFile ? { driver, file } : { ...file, driver }, false, inherited, chain);
+  }
+
+  async #probe(file: BlockdevOptions, inherited: NodeSettings): Promise<string> {
+    const node = await this.#open(file, false, inherited);
+    try {
+      return await probeFormat({ drivers: [...this.#drivers.values()] }, node);
+    } finally {
+      await this.release(node);
+    }
+  }
+
   /** What was opened for nobody else goes again where its own permissions are against its having a user. */
   async #hold(children: HeldChildren, role: ChildRole, child: BlockNode): Promise<void> {
     try {
@@ -145,9 +183,16 @@ export class GraphOpener {
     name: string,
     options: BlockdevOptions,
     settings: NodeSettings,
-    children: ReadonlyMap<ChildRole, BlockNode>,
+    children: HeldChildren,
+    above: readonly string[],
   ): Promise<BlockNode> {
-    const driver = await this.#drivers.get(options.driver)!.open(this.context(options, settings, children));
+    const context = this.context(options, settings, children.nodes, async (file, filename, format) => {
+      const chain = [...above, fileBelow(file) ?? file.name];
+      const child = await this.#openBackingFile(settings, chain, filename, format);
+      await this.#hold(children, "backing", child);
+      return child;
+    });
+    const driver = await this.#drivers.get(options.driver)!.open(context);
     const readOnly = settings.readOnly || (settings.autoReadOnly && driver.readOnly);
     try {
       return new BlockNode({ name, driver, ...settings, readOnly });
@@ -178,6 +223,27 @@ class HeldChildren {
     for (const node of nodes) node.detachParent(this.#holder);
     return nodes;
   }
+}
+
+/** Images that stand on one another; more are a loop that goes by other names. */
+const MAX_CHAIN = 200;
+
+/** The file that a node's data are in, if they are in one. */
+function fileBelow(node: BlockNode): string | undefined {
+  const { path, children } = node.driver;
+  const below = children.find(({ role }) => role === "file" || role === "image");
+  return path ?? (below === undefined ? undefined : fileBelow(below.node));
+}
+
+/** A name that does not begin at the root means a file in the folder of the one that names it. */
+function besideOf(file: string, name: string): string {
+  if (name.startsWith("/")) return name;
+  return file.slice(0, file.lastIndexOf("/") + 1) + name;
+}
+
+/** A node that is opened anew keeps what it stands on, or is told another node. */
+function notReopened(): Promise<never> {
+  return Promise.reject(new QmpError("A node cannot be reopened with a backing file that is not open"));
 }
 
 /** A node cannot stand on itself. */

@@ -2,7 +2,7 @@
 
 import type { Clock } from "../base/clock.ts";
 import type { BlockDriver, ChildRole } from "./driver.ts";
-import type { ImageFormat } from "./image-file.ts";
+import type { ImageFormat, ImageGraph } from "./image-file.ts";
 import type { BlockNode } from "./node.ts";
 import type { DetectZeroes, NodeSettings } from "./node-settings.ts";
 
@@ -61,6 +61,11 @@ export interface OpenContext {
   child(role: ChildRole): BlockNode;
   /** Undefined where it is not given. */
   optionalChild(role: ChildRole): BlockNode | undefined;
+  /**
+   * The image that the one in `file` stands on, as its header names it: relative names are looked for where `file` is. A format that
+   * the header does not tell is found out. For who takes it as the child `backing`.
+   */
+  openBackingFile(file: BlockNode, filename: string, format: string | undefined): Promise<BlockNode>;
   /** The node that a drive's id or a node's name means, if there is one. */
   findNode(name: string): BlockNode | undefined;
 }
@@ -79,7 +84,7 @@ export interface DriverOpener {
    */
   readonly reopen?: ReopenRules;
   /** Makes an image, for blockdev-create. Undefined where the driver has none to make. */
-  create?(options: BlockdevCreateOptions): Promise<void>;
+  create?(options: BlockdevCreateOptions, graph: ImageGraph): Promise<void>;
   /** Undefined where commands that take file names have no business with the driver. */
   readonly image?: ImageFormat;
 }

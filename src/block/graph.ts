@@ -177,7 +177,7 @@ export class BlockGraph {
   /** blockdev-create's work, once its job runs. */
   async create(options: BlockdevCreateOptions): Promise<void> {
     this.checkCreate(options.driver);
-    await this.#opener.opener(options.driver)!.create!(options);
+    await this.#opener.opener(options.driver)!.create!(options, this);
   }
 
   /** What blockdev-create refuses before it makes a job. */

@@ -20,7 +20,7 @@ export interface NewImage {
 }
 
 /** What of a graph formats make images with. */
-export type ImageGraph = Pick<BlockGraph, "create" | "open" | "release">;
+export type ImageGraph = Pick<BlockGraph, "create" | "open" | "release" | "lookup">;
 
 /** Of a driver whose images are files: how commands deal with them that take a file name. */
 export interface ImageFormat {
@@ -68,7 +68,7 @@ export async function openImageFile(graph: BlockGraph, options: ImageFileOptions
   const file = await graph.open({ ...fileOptions(filename), ...withoutDetection(common) });
   let found: string;
   try {
-    found = await probe(graph, file);
+    found = await probeFormat(graph, file);
   } catch (error) {
     await graph.release(file);
     throw error;
@@ -122,7 +122,7 @@ function fileOptions(filename: string): BlockdevOptions {
 }
 
 /** Throws a `QmpError` where a name means anything but a file. */
-function localPath(filename: string): string {
+export function localPath(filename: string): string {
   const protocol = PROTOCOL.exec(filename)?.[1];
   if (protocol === undefined) return filename;
   if (protocol !== "file") throw new QmpError(`Unknown protocol '${protocol}'`);
@@ -130,7 +130,7 @@ function localPath(filename: string): string {
 }
 
 /** The format that fits best what a file begins with; raw fits where no other does. */
-async function probe(graph: BlockGraph, file: BlockNode): Promise<string> {
+export async function probeFormat(graph: Pick<BlockGraph, "drivers">, file: BlockNode): Promise<string> {
   const candidates = graph.drivers.filter(({ image }) => image?.probe !== undefined);
   if (candidates.length === 0) return "raw";
   const head = new Uint8Array(Math.min(PROBED_BYTES, file.lengthBytes));

@@ -219,6 +219,22 @@ export class BlockNode extends GraphNode {
     this.childResized();
   }
 
+  /**
+   * Makes it longer while requests are in flight, for a format above whose image grows. What is added reads as zeroes. Fails as the
+   * driver fails, and with ENOTSUP where its length is fixed.
+   */
+  async extend(lengthBytes: number): Promise<void> {
+    this.#checkOpen();
+    if (this.#readOnly) throw new BlockError("EPERM", "Block node is read-only");
+    const { driver } = this;
+    if (driver.extend === undefined && driver.resize === undefined)
+      throw new BlockError("ENOTSUP", "Image format driver does not support resize");
+    if (lengthBytes > MAX_NODE_BYTES) throw new BlockError("EFBIG");
+    this.bitmaps.checkTruncate(lengthBytes);
+    await (driver.extend === undefined ? driver.resize!(lengthBytes) : driver.extend(lengthBytes));
+    this.childResized();
+  }
+
   /** The length of the driver may have changed: bitmaps and parents follow. */
   childResized(): void {
     if (this.#knownLengthBytes === this.lengthBytes) return;

@@ -9,4 +9,11 @@ export interface Platform {
   isZero(bytes: Uint8Array, offset: number, length: number): boolean;
   /** SHA-256 of `bytes` as 64 lower-case hexadecimal digits. */
   sha256(bytes: Uint8Array): Promise<string>;
+  /**
+   * `bytes` as raw deflate (RFC 1951) that never looks back more than 4 KiB; undefined where that is not shorter, or where the platform
+   * has none such.
+   */
+  deflateRaw(bytes: Uint8Array): Promise<Uint8Array | undefined>;
+  /** The first `length` bytes of what raw deflate holds; what follows it does not matter. Undefined where it holds fewer. */
+  inflateRaw(data: Uint8Array, length: number): Promise<Uint8Array | undefined>;
 }

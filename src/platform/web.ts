@@ -33,4 +33,35 @@ export const platform: Platform = {
     const digest = await crypto.subtle.digest("SHA-256", new Uint8Array(bytes));
     return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
   },
+
+  // CompressionStream looks back up to 32 KiB, which a reader with a window of 4 KiB would not follow.
+  deflateRaw: () => Promise.resolve(undefined),
+
+  async inflateRaw(data, length) {
+    const stream = new DecompressionStream("deflate-raw");
+    const writer = stream.writable.getWriter();
+    // Zeroes may follow, which the stream calls an error after it has given what it had.
+    const written = writer.write(new Uint8Array(data)).then(
+      () => writer.close(),
+      () => undefined,
+    );
+    const ended = written.catch(() => undefined);
+    const reader = stream.readable.getReader();
+    const result = new Uint8Array(length);
+    let done = 0;
+    try {
+      while (done < length) {
+        const { value } = await reader.read();
+        if (value === undefined) break;
+        const some = value.subarray(0, length - done);
+        result.set(some, done);
+        done += some.length;
+      }
+    } catch {
+      // What is not deflate: there is less than was asked for.
+    }
+    await reader.cancel().catch(() => undefined);
+    await ended;
+    return done === length ? result : undefined;
+  },
 };

@@ -92,6 +92,11 @@ export class RawDriver implements BlockDriver {
     await this.#file.resize(lengthBytes + this.offsetBytes);
   }
 
+  async extend(lengthBytes: number): Promise<void> {
+    if (this.sizeBytes !== undefined) throw new BlockError("ENOTSUP", "Cannot resize fixed-size raw disks");
+    await this.#file.extend(lengthBytes + this.offsetBytes);
+  }
+
   async close(): Promise<void> {}
 
   /** An image that is a part of its file counts on where the file ends. */

@@ -165,6 +165,10 @@ export class BlkdebugDriver implements BlockDriver {
     return this.#image.resize(lengthBytes);
   }
 
+  extend(lengthBytes: number): Promise<void> {
+    return this.#image.extend(lengthBytes);
+  }
+
   async close(): Promise<void> {}
 
   childPermissions(_role: ChildRole, asked: Permissions): Permissions {

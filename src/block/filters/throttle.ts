@@ -69,6 +69,10 @@ export class ThrottleDriver implements BlockDriver {
     return this.#file.resize(lengthBytes);
   }
 
+  extend(lengthBytes: number): Promise<void> {
+    return this.#file.extend(lengthBytes);
+  }
+
   async close(): Promise<void> {
     this.group.leave(this.#member);
   }

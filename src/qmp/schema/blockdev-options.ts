@@ -54,6 +54,25 @@ export const blockdevRefOrNull: AlternateType<string | CheckedNodeOptions | null
 /** Formats and filters stand on a `file`. */
 const generic = object({ file: blockdevRef });
 
+const overlapMode = enumeration("none", "constant", "cached", "all");
+/** QMP's Qcow2OverlapChecks: a mode, or what to check one by one. */
+const overlapCheck = alternate(
+  "Qcow2OverlapChecks",
+  object({
+    template: optional(overlapMode),
+    "main-header": optional(bool),
+    "active-l1": optional(bool),
+    "active-l2": optional(bool),
+    "refcount-table": optional(bool),
+    "refcount-block": optional(bool),
+    "snapshot-table": optional(bool),
+    "inactive-l1": optional(bool),
+    "inactive-l2": optional(bool),
+    "bitmap-directory": optional(bool),
+  }),
+  overlapMode,
+);
+
 const branches = {
   file: object({
     filename: str,
@@ -63,6 +82,20 @@ const branches = {
     "x-io": optional(enumeration("auto", "threads")),
   }),
   raw: extend(generic, { offset: optional(int), size: optional(int) }),
+  qcow2: extend(generic, {
+    backing: optional(blockdevRefOrNull),
+    "lazy-refcounts": optional(bool),
+    "pass-discard-request": optional(bool),
+    "pass-discard-snapshot": optional(bool),
+    "pass-discard-other": optional(bool),
+    "discard-no-unref": optional(bool),
+    "overlap-check": optional(overlapCheck),
+    "cache-size": optional(int),
+    "l2-cache-size": optional(int),
+    "l2-cache-entry-size": optional(int),
+    "refcount-cache-size": optional(int),
+    "cache-clean-interval": optional(int),
+  }),
   "null-co": object({ size: optional(int), "latency-ns": optional(uint64), "read-zeroes": optional(bool) }),
   // Of our own.
   memory: object({ size: optional(int), backing: optional(blockdevRefOrNull), "cluster-size": optional(int) }),
@@ -93,6 +126,21 @@ export const blockdevCreateOptions: UnionType<CheckedNodeOptions> = union(
       size,
       preallocation: optional(enumeration("off", "metadata", "falloc", "full")),
       nocow: optional(bool),
+    }),
+    qcow2: object({
+      file: blockdevRef,
+      "data-file": optional(blockdevRef),
+      "data-file-raw": optional(bool),
+      "extended-l2": optional(bool),
+      size,
+      version: optional(enumeration("v2", "v3")),
+      "backing-file": optional(str),
+      "backing-fmt": optional(str),
+      "cluster-size": optional(size),
+      preallocation: optional(enumeration("off", "metadata", "falloc", "full")),
+      "lazy-refcounts": optional(bool),
+      "refcount-bits": optional(int),
+      "compression-type": optional(enumeration("zlib", "zstd")),
     }),
     raw: notCreated,
     "null-co": notCreated,

@@ -1,0 +1,103 @@
+// Which clusters of the file are used next: the first free ones, as QEMU takes them.
+
+import { BlockError } from "../../../base/errors.ts";
+import { type Layout, MAX_HOST_BYTES } from "./format.ts";
+import type { Qcow2File } from "./image-file.ts";
+import type { Refcounts } from "./refcounts.ts";
+
+/** A range of host clusters. `fresh`: the file reads as zeroes there. */
+export interface HostRun {
+  readonly offsetBytes: number;
+  readonly clusters: number;
+  readonly fresh: boolean;
+}
+
+/**
+ * Takes and gives back clusters, one task at a time. What is given back may be taken at once, so that callers give back only what
+ * nothing on stable storage points to any more.
+ *
+ * A request that is still at a cluster has it pinned: its bytes must not become another's before the request has ended.
+ */
+export class ClusterAllocator {
+  readonly #file: Qcow2File;
+  readonly #layout: Layout;
+  readonly #refcounts: Refcounts;
+  /** No cluster before it is free. */
+  #firstFree = 0;
+  readonly #pins = new Map<number, number>();
+  readonly #checkFree: (offsetBytes: number, lengthBytes: number) => void;
+
+  /** `checkFree` throws where a range that the counts say is free is in use. */
+  constructor(options: {
+    file: Qcow2File;
+    layout: Layout;
+    refcounts: Refcounts;
+    checkFree: (offsetBytes: number, lengthBytes: number) => void;
+  }) {
+    this.#file = options.file;
+    this.#layout = options.layout;
+    this.#refcounts = options.refcounts;
+    this.#checkFree = options.checkFree;
+  }
+
+  /** Takes `count` clusters in a row, with the count 1. Fails with EFBIG where offsets end. */
+  async allocate(count: number): Promise<HostRun> {
+    await this.#file.event("cluster_alloc");
+    const { clusterBytes } = this.#layout;
+    let start = this.#firstFree;
+    for (let cluster = start; cluster < start + count; cluster++) {
+      if ((cluster + 1) * clusterBytes > MAX_HOST_BYTES) throw new BlockError("EFBIG");
+      if (this.#pins.size > 0 && this.#pins.has(cluster)) {
+        start = cluster + 1;
+        continue;
+      }
+      const block = await this.#refcounts.blockOf(cluster);
+      if (block === undefined) {
+        this.#checkFree(cluster * clusterBytes, clusterBytes);
+        await this.#refcounts.addBlock(cluster);
+        cluster--; // look at it again: it is in use now
+      } else if (this.#refcounts.getIn(block, cluster) !== 0) start = cluster + 1;
+    }
+    const offsetBytes = start * clusterBytes;
+    this.#checkFree(offsetBytes, count * clusterBytes);
+    for (let cluster = start; cluster < start + count; cluster++) await this.#refcounts.change(cluster, 1);
+    this.#firstFree = start + count;
+    const fresh = this.#file.takeFresh(offsetBytes, count * clusterBytes);
+    return { offsetBytes, clusters: count, fresh };
+  }
+
+  /** One use less of each cluster that the range touches. */
+  async release(offsetBytes: number, lengthBytes: number): Promise<void> {
+    const { clusterBytes } = this.#layout;
+    const last = Math.floor((offsetBytes + lengthBytes - 1) / clusterBytes);
+    for (let cluster = Math.floor(offsetBytes / clusterBytes); cluster <= last; cluster++) {
+      const left = await this.#refcounts.change(cluster, -1);
+      if (left === 0 && cluster < this.#firstFree) this.#firstFree = cluster;
+    }
+  }
+
+  /** One use more of each cluster that the range touches. */
+  async retain(offsetBytes: number, lengthBytes: number): Promise<void> {
+    const { clusterBytes } = this.#layout;
+    const last = Math.floor((offsetBytes + lengthBytes - 1) / clusterBytes);
+    for (let cluster = Math.floor(offsetBytes / clusterBytes); cluster <= last; cluster++)
+      await this.#refcounts.change(cluster, 1);
+  }
+
+  /** Until the request has ended nobody is given the clusters that it is at. */
+  async pin(offsetBytes: number, lengthBytes: number, request: Promise<void>): Promise<void> {
+    const { clusterBytes } = this.#layout;
+    const first = Math.floor(offsetBytes / clusterBytes);
+    const last = Math.floor((offsetBytes + lengthBytes - 1) / clusterBytes);
+    for (let cluster = first; cluster <= last; cluster++) this.#pins.set(cluster, (this.#pins.get(cluster) ?? 0) + 1);
+    try {
+      await request;
+    } finally {
+      for (let cluster = first; cluster <= last; cluster++) {
+        const left = this.#pins.get(cluster)! - 1;
+        if (left === 0) this.#pins.delete(cluster);
+        else this.#pins.set(cluster, left);
+      }
+    }
+  }
+}

@@ -1,0 +1,258 @@
+// Writing to a qcow2 image: in place, or into new clusters with what surrounds the data copied.
+
+import { BlockError } from "../../../base/errors.ts";
+import { IoVector } from "../../../base/io-vector.ts";
+import type { HostRun } from "./allocator.ts";
+import { NORMAL } from "./cluster-mapping.ts";
+import type { ClusterReader } from "./cluster-read.ts";
+import { compressCluster } from "./compressed.ts";
+import { type CopyPlan, planCopy } from "./copy-on-write.ts";
+import { roundDown } from "./format.ts";
+import type { Qcow2Image } from "./image.ts";
+import type { CachedTable } from "./table-cache.ts";
+
+/** New clusters that one step takes at the most, in bytes. */
+const MAX_STEP_BYTES = 16 << 20;
+
+/** Where data go that have no place yet. */
+interface Placement extends HostRun {
+  /** The cluster was the entry's before. */
+  readonly reuse: boolean;
+  readonly first: CopyPlan;
+  readonly last: CopyPlan;
+}
+
+/**
+ * Data that may be overwritten in place are, at once and beside anything else. Whatever changes where a cluster is holds the lock of that
+ * cluster from before it looks until the table is changed: the data are in the file before the table says where.
+ */
+export class ClusterWriter {
+  readonly #image: Qcow2Image;
+  readonly #reader: ClusterReader;
+  /** Bytes of the disk, as of now. */
+  readonly #diskBytes: () => number;
+
+  constructor(image: Qcow2Image, reader: ClusterReader, diskBytes: () => number) {
+    this.#image = image;
+    this.#reader = reader;
+    this.#diskBytes = diskBytes;
+  }
+
+  write(offsetBytes: number, vector: IoVector): void | Promise<void> {
+    const { corrupt, file, mapping } = this.#image;
+    if (corrupt) throw new BlockError("EIO");
+    if (file.quiet) {
+      const table = this.#ownTable(offsetBytes);
+      if (table !== undefined) {
+        mapping.find(table, offsetBytes, vector.byteLength);
+        if (mapping.kind === NORMAL && mapping.writable && mapping.lengthBytes === vector.byteLength)
+          return this.#overwrite(mapping.hostOffset, vector);
+      }
+    }
+    return this.#lock(offsetBytes, vector.byteLength, () => this.writeLocked(offsetBytes, vector));
+  }
+
+  /** As `write`, for who has the locks of all clusters that it touches. */
+  async writeLocked(offsetBytes: number, vector: IoVector): Promise<void> {
+    const total = vector.byteLength;
+    const part = new IoVector(vector.bytes);
+    for (let done = 0; done < total; ) {
+      part.slice(vector, done, total - done);
+      done += await this.#writeSome(offsetBytes + done, part);
+    }
+  }
+
+  /** A whole cluster, or the last one's part, in compressed form if that is smaller. */
+  writeCompressed(offsetBytes: number, vector: IoVector): Promise<void> {
+    const { clusterBytes } = this.#image.layout;
+    const isLast = offsetBytes + vector.byteLength === this.#diskBytes();
+    const fits = vector.byteLength === clusterBytes || (isLast && vector.byteLength < clusterBytes);
+    if (offsetBytes % clusterBytes !== 0 || !fits) throw new BlockError("EINVAL");
+    return this.#lock(offsetBytes, clusterBytes, async () => {
+      const cluster = new Uint8Array(clusterBytes);
+      vector.copyTo(cluster, 0);
+      const data = await compressCluster(cluster);
+      if (vector.abandoned) throw new BlockError("ECANCELED");
+      if (data === undefined) return this.writeLocked(offsetBytes, vector);
+      await this.#placeCompressed(offsetBytes, data);
+    });
+  }
+
+  #lock(offsetBytes: number, lengthBytes: number, task: () => Promise<void>): Promise<void> {
+    const { clusterBytes } = this.#image.layout;
+    const last = Math.floor((offsetBytes + lengthBytes - 1) / clusterBytes);
+    return this.#image.locks.run(Math.floor(offsetBytes / clusterBytes), last, task);
+  }
+
+  /** The table of an offset if it is in memory and the active image's own. */
+  #ownTable(offsetBytes: number): CachedTable | undefined {
+    const image = this.#image;
+    const l2Offset = image.l2OffsetFor(offsetBytes);
+    if (l2Offset === 0 || !image.l1.copied(image.l1Index(offsetBytes))) return undefined;
+    return image.l2.peek(l2Offset);
+  }
+
+  /** As much of `vector` as can be done in one step. Returns how much that was; the vector then holds that alone. */
+  async #writeSome(offsetBytes: number, vector: IoVector): Promise<number> {
+    const image = this.#image;
+    const l2Offset = image.l2OffsetFor(offsetBytes);
+    if (l2Offset !== 0 && image.l1.copied(image.l1Index(offsetBytes))) {
+      const table = await image.l2.load(l2Offset);
+      image.mapping.find(table, offsetBytes, vector.byteLength);
+      const { kind, writable, lengthBytes, hostOffset } = image.mapping;
+      if (kind === NORMAL && writable) {
+        vector.dropBack(vector.byteLength - lengthBytes);
+        await this.#afterEvent("write_aio", hostOffset, lengthBytes, () => this.#overwrite(hostOffset, vector));
+        return lengthBytes;
+      }
+    }
+    const placement = await image.mutex.run(() => this.#place(offsetBytes, vector.byteLength));
+    const { clusterBytes } = image.layout;
+    const start = roundDown(offsetBytes, clusterBytes);
+    const end = Math.min(offsetBytes + vector.byteLength, start + placement.clusters * clusterBytes);
+    vector.dropBack(vector.byteLength - (end - offsetBytes));
+    try {
+      await this.#fill(offsetBytes, end, vector, placement);
+    } catch (error) {
+      if (!placement.reuse)
+        await image.mutex.run(() => image.allocator.release(placement.offsetBytes, placement.clusters * clusterBytes));
+      throw error;
+    }
+    await image.mutex.run(() => this.#link(start, placement));
+    return end - offsetBytes;
+  }
+
+  async #afterEvent(event: string, host: number, length: number, request: () => void | Promise<void>): Promise<void> {
+    const run = async (): Promise<void> => {
+      await this.#image.file.event(event);
+      await request();
+    };
+    await this.#image.allocator.pin(host, length, run());
+  }
+
+  #overwrite(host: number, vector: IoVector): void | Promise<void> {
+    const image = this.#image;
+    const metadata = image.metadataIn(host, vector.byteLength);
+    if (metadata !== undefined) throw image.damaged(`Preventing invalid write on metadata (overlaps with ${metadata})`);
+    const pending = image.file.write(host, vector);
+    if (pending !== undefined) return image.allocator.pin(host, vector.byteLength, pending);
+  }
+
+  /** Finds room for the clusters of a write, up to the first that has its place. Within the mutex. */
+  async #place(offsetBytes: number, lengthBytes: number): Promise<Placement> {
+    const image = this.#image;
+    const { layout, mapping } = image;
+    const { clusterBytes } = layout;
+    await image.beginChange();
+    const table = await image.l2ForChange(offsetBytes);
+    const index = mapping.indexOf(offsetBytes);
+    const inFirst = offsetBytes % clusterBytes;
+    const ownsPlace = (at: number): boolean => mapping.hostCluster(table, at) !== 0 && mapping.isCopied(table, at);
+    const reuse = ownsPlace(index);
+    const most = Math.min(
+      Math.ceil((inFirst + lengthBytes) / clusterBytes),
+      layout.l2Entries - index,
+      Math.max(1, MAX_STEP_BYTES / clusterBytes),
+    );
+    let clusters = 1;
+    while (!reuse && clusters < most && !ownsPlace(index + clusters)) clusters++;
+    const end = Math.min(inFirst + lengthBytes, clusters * clusterBytes);
+    const plan = (cluster: number): CopyPlan => {
+      const before = cluster * clusterBytes;
+      const range = { start: Math.max(0, inFirst - before), end: Math.min(end - before, clusterBytes), reuse };
+      return planCopy(layout, mapping, table, index + cluster, range);
+    };
+    const plans = { first: plan(0), last: plan(clusters - 1) };
+    if (reuse) {
+      const offset = mapping.hostCluster(table, index);
+      return { offsetBytes: offset, clusters: 1, fresh: false, reuse, ...plans };
+    }
+    const run = await image.allocator.allocate(clusters);
+    await image.file.reach(run.offsetBytes + clusters * clusterBytes);
+    return { ...run, reuse, ...plans };
+  }
+
+  /** Writes the data, and what is to stand before and behind them in their clusters. */
+  async #fill(offsetBytes: number, end: number, vector: IoVector, placement: Placement): Promise<void> {
+    const { file, layout } = this.#image;
+    const { clusterBytes } = layout;
+    const start = roundDown(offsetBytes, clusterBytes);
+    const lastStart = start + (placement.clusters - 1) * clusterBytes;
+    const host = (guest: number): number => placement.offsetBytes + (guest - start);
+    const { fresh } = placement;
+    await this.#copy(start + placement.first.from, offsetBytes, host(start + placement.first.from), fresh);
+    await this.#copy(end, lastStart + placement.last.to, host(end), fresh);
+    await file.event("write_aio");
+    if (vector.abandoned) throw new BlockError("ECANCELED");
+    await file.write(host(offsetBytes), vector);
+  }
+
+  /** Copies a range of the disk as it reads now to where it will be. */
+  async #copy(from: number, to: number, host: number, fresh: boolean): Promise<void> {
+    if (from >= to) return;
+    const { file } = this.#image;
+    const end = Math.max(from, Math.min(to, this.#diskBytes()));
+    if (await this.#reader.readsAsZeroes(from, end)) {
+      if (!fresh) await file.writeZeroes(host, to - from);
+      return;
+    }
+    const bytes = new Uint8Array(to - from);
+    await file.event("cow_read");
+    await this.#reader.read(from, IoVector.of(bytes, 0, end - from));
+    await file.event("cow_write");
+    await file.writeBytes(host, bytes);
+  }
+
+  /** The table says where the data are from now on. Within the mutex. */
+  async #link(start: number, placement: Placement): Promise<void> {
+    const image = this.#image;
+    const { mapping } = image;
+    const { clusterBytes, extended } = image.layout;
+    const table = await image.l2ForChange(start);
+    const index = mapping.indexOf(start);
+    for (let i = 0; i < placement.clusters; i++) {
+      if (!placement.reuse) freeOld(image, table, index + i);
+      const last = i === placement.clusters - 1;
+      const bits = i === 0 ? placement.first.bits : last ? placement.last.bits : undefined;
+      mapping.setHost(table, index + i, placement.offsetBytes + i * clusterBytes, extended ? bits : undefined);
+    }
+    await image.settleIfCrowded();
+  }
+
+  async #placeCompressed(offsetBytes: number, data: Uint8Array): Promise<void> {
+    const image = this.#image;
+    const { clusterBytes } = image.layout;
+    const run = await image.mutex.run(async () => {
+      await image.beginChange();
+      const taken = await image.allocator.allocate(1);
+      await image.file.reach(taken.offsetBytes + clusterBytes);
+      return taken;
+    });
+    try {
+      await image.file.event("write_compressed");
+      await image.file.writeBytes(run.offsetBytes, data);
+    } catch (error) {
+      await image.mutex.run(() => image.allocator.release(run.offsetBytes, clusterBytes));
+      throw error;
+    }
+    await image.mutex.run(async () => {
+      const table = await image.l2ForChange(offsetBytes);
+      const index = image.mapping.indexOf(offsetBytes);
+      freeOld(image, table, index);
+      image.mapping.setCompressed(table, index, run.offsetBytes, data.length);
+      await image.settleIfCrowded();
+    });
+  }
+}
+
+/** What an entry points to loses that use. */
+export function freeOld(image: Qcow2Image, table: CachedTable, index: number): void {
+  const { mapping, layout } = image;
+  if (mapping.isCompressed(table, index)) {
+    const { offsetBytes, lengthBytes } = mapping.compressedRange(table, index);
+    image.freeLater(offsetBytes, lengthBytes);
+    return;
+  }
+  const host = mapping.hostCluster(table, index);
+  if (host !== 0) image.freeLater(host, layout.clusterBytes);
+}

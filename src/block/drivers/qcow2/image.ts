@@ -1,0 +1,245 @@
+// An open qcow2 image: its header and tables, and the order in which they reach the file.
+
+import { assert } from "../../../base/assert.ts";
+import { BlockError } from "../../../base/errors.ts";
+import { tracePoint } from "../../../base/trace.ts";
+import { ClusterAllocator } from "./allocator.ts";
+import { AsyncMutex, ClusterLocks } from "./async-mutex.ts";
+import { ClusterMapping } from "./cluster-mapping.ts";
+import { COMPAT_LAZY_REFCOUNTS, INCOMPAT_CORRUPT, INCOMPAT_DIRTY } from "./feature-table.ts";
+import type { Layout } from "./format.ts";
+import { type Qcow2Header, serialiseHeader } from "./header.ts";
+import type { Qcow2File } from "./image-file.ts";
+import { L1Table } from "./l1-table.ts";
+import { Refcounts } from "./refcounts.ts";
+import { type CachedTable, TableCache } from "./table-cache.ts";
+
+const imageCorrupted = tracePoint("qcow2_signal_corruption");
+
+/** Ranges that wait for being free before they are made free early. */
+const MAX_PENDING_FREES = 1024;
+
+export interface ImageParts {
+  readonly file: Qcow2File;
+  readonly header: Qcow2Header;
+  readonly layout: Layout;
+  readonly l1: Uint8Array;
+  readonly refcountTable: Uint8Array;
+  /** Tables and blocks that may be in memory. */
+  readonly l2CacheTables: number;
+  readonly refcountCacheTables: number;
+  /** Refcounts need not be right on disk while the image is marked dirty. */
+  readonly lazyRefcounts: boolean;
+}
+
+/**
+ * Tables change in memory, by whoever holds `mutex`, and go to the file together: `commit`. The order is such that at any moment the
+ * file is right but for clusters that are counted and not used:
+ *
+ *     refcounts, data ─flush─▶ L2 tables ─flush─▶ L1 table ─flush─▶ clusters given up become free
+ *
+ * so that nothing on stable storage points to a cluster that is not counted, to data or a table that is not there yet, or to a
+ * cluster that is another's. With lazy refcounts the first step is left out until the image is closed, and a bit in the header says so.
+ */
+export class Qcow2Image {
+  readonly file: Qcow2File;
+  readonly header: Qcow2Header;
+  readonly layout: Layout;
+  readonly l1: L1Table;
+  readonly l2: TableCache;
+  readonly refcounts: Refcounts;
+  readonly allocator: ClusterAllocator;
+  readonly mapping: ClusterMapping;
+  /** Of tables, counts and header. */
+  readonly mutex: AsyncMutex = new AsyncMutex();
+  /** Of where guest clusters are. */
+  readonly locks: ClusterLocks = new ClusterLocks();
+  readonly lazyRefcounts: boolean;
+  #pendingFrees: { offsetBytes: number; lengthBytes: number }[] = [];
+  #corrupt = false;
+
+  constructor(parts: ImageParts) {
+    const { file, header, layout } = parts;
+    this.file = file;
+    this.header = header;
+    this.layout = layout;
+    this.lazyRefcounts = parts.lazyRefcounts;
+    this.l1 = new L1Table(header.l1Offset, parts.l1);
+    this.l2 = new TableCache({
+      file,
+      tableBytes: layout.clusterBytes,
+      capacity: parts.l2CacheTables,
+      loadEvent: "l2_load",
+      updateEvent: "l2_update",
+    });
+    this.refcounts = new Refcounts({
+      file,
+      layout,
+      tableOffset: header.refcountTableOffset,
+      table: parts.refcountTable,
+      cacheTables: parts.refcountCacheTables,
+      tableMoved: (offsetBytes, clusters) => {
+        header.refcountTableOffset = offsetBytes;
+        header.refcountTableClusters = clusters;
+        return this.writeHeader();
+      },
+    });
+    this.mapping = new ClusterMapping(layout);
+    this.allocator = new ClusterAllocator({
+      file,
+      layout,
+      refcounts: this.refcounts,
+      checkFree: (offset, length) => this.#checkFree(offset, length),
+    });
+  }
+
+  /** The image was found damaged; it is neither read nor written any more. */
+  get corrupt(): boolean {
+    return this.#corrupt;
+  }
+
+  get dirty(): boolean {
+    return this.l1.dirty || this.refcounts.dirty || this.#pendingFrees.length > 0 || this.l2.dirtyTables.length > 0;
+  }
+
+  l1Index(offsetBytes: number): number {
+    return Math.floor(offsetBytes / this.layout.l2Reach);
+  }
+
+  /** Where the L2 table of an offset is; 0 for none. Throws where that can be no table. */
+  l2OffsetFor(offsetBytes: number): number {
+    const index = this.l1Index(offsetBytes);
+    const offset = this.l1.l2Offset(index);
+    if (offset % this.layout.clusterBytes !== 0)
+      throw this.damaged(`L2 table offset ${hex(offset)} unaligned (L1 index: ${hex(index)})`);
+    return offset;
+  }
+
+  /** The table of an offset, for who holds the mutex and is about to change it: made, or made the active image's own. */
+  async l2ForChange(offsetBytes: number): Promise<CachedTable> {
+    const index = this.l1Index(offsetBytes);
+    const offset = this.l2OffsetFor(offsetBytes);
+    if (this.l2.crowded) await this.#commit();
+    if (offset !== 0 && this.l1.copied(index)) return this.l2.load(offset);
+    const { clusterBytes } = this.layout;
+    const { offsetBytes: own } = await this.allocator.allocate(1);
+    await this.file.event("l2_alloc_write");
+    const bytes = offset === 0 ? new Uint8Array(clusterBytes) : (await this.l2.load(offset)).bytes.slice();
+    await this.file.reach(own + clusterBytes);
+    const table = this.l2.add(own, bytes);
+    this.l1.set(index, own);
+    if (offset !== 0) this.freeLater(offset, clusterBytes);
+    return table;
+  }
+
+  /** A use of a range ends when what the tables say now is on stable storage. */
+  freeLater(offsetBytes: number, lengthBytes: number): void {
+    this.#pendingFrees.push({ offsetBytes, lengthBytes });
+  }
+
+  /** After a change, while the mutex is held: keeps what waits in memory within its limits. */
+  async settleIfCrowded(): Promise<void> {
+    if (this.#pendingFrees.length >= MAX_PENDING_FREES || this.l2.crowded) await this.#commit();
+  }
+
+  /** All that was changed is on stable storage when it is done. */
+  flush(): void | Promise<void> {
+    if (!this.dirty) return this.file.flush();
+    return this.mutex.run(() => this.#commit());
+  }
+
+  /** As `flush`, for who holds the mutex. */
+  async commitWithin(): Promise<void> {
+    await this.#commit();
+  }
+
+  /** As `flush`, with nothing left to be done: counts are exact, and the header says so. */
+  settle(): Promise<void> {
+    return this.mutex.run(() => this.settleWithin());
+  }
+
+  /** As `settle`, for who holds the mutex. */
+  async settleWithin(): Promise<void> {
+    if (this.dirty) await this.#commit();
+    if (this.refcounts.dirty) await this.refcounts.writeOut();
+    await this.file.flush();
+    if ((this.header.incompatible & INCOMPAT_DIRTY) === 0n || this.#corrupt) return;
+    this.header.incompatible &= ~INCOMPAT_DIRTY;
+    await this.writeHeader();
+  }
+
+  /** Before the first count changes: with lazy refcounts the header says that counts may be wrong. Within the mutex. */
+  async beginChange(): Promise<void> {
+    if (this.#corrupt) throw new BlockError("EIO");
+    if (!this.lazyRefcounts || (this.header.incompatible & INCOMPAT_DIRTY) !== 0n) return;
+    assert((this.header.compatible & COMPAT_LAZY_REFCOUNTS) !== 0n, "lazy refcounts: of an image without");
+    this.header.incompatible |= INCOMPAT_DIRTY;
+    await this.writeHeader();
+  }
+
+  /** Writes the header, and flushes it. Within the mutex. */
+  async writeHeader(): Promise<void> {
+    await this.file.writeBytes(0, serialiseHeader(this.header));
+    await this.file.flush();
+  }
+
+  /** The image contradicts itself: it is marked so that nobody writes to it, and every request fails from now on. */
+  damaged(reason: string): BlockError {
+    if (imageCorrupted.enabled) imageCorrupted.emit({ node: this.file.node.name, reason });
+    if (!this.#corrupt) {
+      this.#corrupt = true;
+      this.onDamage?.(reason);
+    }
+    return new BlockError("EIO", `qcow2: ${reason}`);
+  }
+
+  /** Called once, when damage is found. */
+  onDamage: ((reason: string) => void) | undefined;
+
+  /** Sets the corrupt bit, where version and permissions allow that. */
+  async markCorrupt(): Promise<void> {
+    if (this.layout.version < 3 || this.file.node.readOnly) return;
+    this.header.incompatible |= INCOMPAT_CORRUPT;
+    await this.mutex.run(() => this.writeHeader());
+  }
+
+  /** Why nobody may write to the range as to data or a new table; undefined where one may. */
+  metadataIn(offsetBytes: number, lengthBytes: number): string | undefined {
+    const { clusterBytes } = this.layout;
+    const end = offsetBytes + lengthBytes;
+    const within = (start: number, length: number): boolean => start < end && offsetBytes < start + length;
+    if (within(0, clusterBytes)) return "qcow2_header";
+    if (within(this.l1.offsetBytes, this.l1.entries * 8)) return "active L1 table";
+    if (this.l1.overlapping(offsetBytes, end, clusterBytes) !== undefined) return "active L2 table";
+    if (this.refcounts.overlaps(offsetBytes, end)) return "refcount block";
+    const { snapshotsOffset, snapshotCount } = this.header;
+    if (snapshotCount > 0 && within(snapshotsOffset, clusterBytes)) return "snapshot table";
+    return undefined;
+  }
+
+  #checkFree(offsetBytes: number, lengthBytes: number): void {
+    const found = this.metadataIn(offsetBytes, lengthBytes);
+    if (found !== undefined) throw this.damaged(`Preventing invalid write on metadata (overlaps with ${found})`);
+  }
+
+  /** Writes everything that changed, in the order that is told above. */
+  async #commit(): Promise<void> {
+    if (this.#corrupt) throw new BlockError("EIO");
+    if (!this.lazyRefcounts) await this.refcounts.writeOut();
+    await this.file.flush();
+    const tables = this.l2.dirtyTables.length > 0;
+    if (tables) await this.l2.writeOut();
+    if (this.l1.dirty) {
+      if (tables) await this.file.flush();
+      await this.l1.writeOut(this.file);
+      await this.file.flush();
+    } else if (tables) await this.file.flush();
+    const frees = this.#pendingFrees;
+    this.#pendingFrees = [];
+    for (const { offsetBytes, lengthBytes } of frees) await this.allocator.release(offsetBytes, lengthBytes);
+  }
+}
+
+export function hex(value: number): string {
+  return `0x${value.toString(16)}`;
+}

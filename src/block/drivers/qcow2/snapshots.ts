@@ -1,0 +1,59 @@
+// The internal snapshots of a qcow2 image, which are kept as they are: what they share with the disk is counted more than once.
+
+import { BlockError } from "../../../base/errors.ts";
+import { getUint64, MAX_HOST_BYTES, MAX_L1_BYTES, viewOf } from "./format.ts";
+import type { Qcow2Header } from "./header.ts";
+import type { Qcow2File } from "./image-file.ts";
+
+const ENTRY_BYTES = 40;
+const MAX_TABLE_BYTES = 64 << 20;
+const MAX_EXTRA_BYTES = 1024;
+/** Names are read together with what stands around them. */
+const PIECE_BYTES = 64 << 10;
+
+/** What of a snapshot there is to count. */
+export interface Snapshot {
+  readonly l1Offset: number;
+  readonly l1Entries: number;
+  readonly id: string;
+  readonly name: string;
+}
+
+/** The table, with how many bytes it has. Throws a `BlockError` where it is damaged. */
+export async function readSnapshots(
+  file: Qcow2File,
+  header: Qcow2Header,
+): Promise<{ readonly snapshots: readonly Snapshot[]; readonly tableBytes: number }> {
+  const { snapshotCount, snapshotsOffset, clusterBits } = header;
+  const snapshots: Snapshot[] = [];
+  let at = 0;
+  for (let i = 0; i < snapshotCount; i++) {
+    const start = snapshotsOffset + at;
+    if (at > MAX_TABLE_BYTES) throw new BlockError("EFBIG", "Snapshot table is too big");
+    if (start + ENTRY_BYTES > file.lengthBytes) throw new BlockError("EINVAL", "Could not read snapshots");
+    const bytes = await file.readBytes(start, ENTRY_BYTES);
+    const view = viewOf(bytes);
+    const extra = view.getUint32(36);
+    const idBytes = view.getUint16(12);
+    const nameBytes = view.getUint16(14);
+    if (extra > MAX_EXTRA_BYTES) throw new BlockError("EINVAL", "Too much extra metadata in snapshot table entry");
+    const names = await file.readBytes(start + ENTRY_BYTES + extra, Math.min(idBytes + nameBytes, 2 * PIECE_BYTES));
+    const snapshot = {
+      l1Offset: getUint64(view, 0),
+      l1Entries: view.getUint32(8),
+      id: new TextDecoder().decode(names.subarray(0, idBytes)),
+      name: new TextDecoder().decode(names.subarray(idBytes)),
+    };
+    const aligned = snapshot.l1Offset % 2 ** clusterBits === 0 && snapshot.l1Offset < MAX_HOST_BYTES;
+    if (snapshot.l1Entries * 8 > MAX_L1_BYTES) throw new BlockError("EFBIG", "Snapshot L1 table too large");
+    if (!aligned) throw new BlockError("EINVAL", "Snapshot L1 table offset invalid");
+    snapshots.push(snapshot);
+    at += Math.ceil((ENTRY_BYTES + extra + idBytes + nameBytes) / 8) * 8;
+  }
+  return { snapshots, tableBytes: at };
+}
+
+/** Fails where the table cannot be read. */
+export async function checkSnapshots(file: Qcow2File, header: Qcow2Header): Promise<void> {
+  if (header.snapshotCount > 0) await readSnapshots(file, header);
+}
