@@ -11,10 +11,26 @@ export const CONTROL_LENGTH = 1;
 export const CONTROL_INTERRUPT = 2;
 export const CONTROL_WORDS = 3;
 
-/** Values of `CONTROL_STATE`: a batch is under way, answered, or the socket is lost for good. */
+/**
+ * `CONTROL_STATE` is a state and the number of the exchange that it is the state of, so that what comes late of one that the
+ * owner has given up is not taken for the answer to the next: under way, answered, or the socket is lost for good.
+ */
 export const STATE_PENDING = 0;
 export const STATE_ANSWERED = 1;
 export const STATE_LOST = 2;
+
+const STATES = 4;
+const MAX_EXCHANGES = 2 ** 28;
+
+/** The number of the exchange after `exchange`. */
+export function exchangeAfter(exchange: number): number {
+  return (exchange + 1) % MAX_EXCHANGES;
+}
+
+/** What `CONTROL_STATE` holds. */
+export function stateOf(exchange: number, state: number): number {
+  return exchange * STATES + state;
+}
 
 /** Shared memory of both sides. */
 export interface ChannelBuffers {
@@ -24,7 +40,7 @@ export interface ChannelBuffers {
 
 /** What the owner asks of the thread. `connect` and `commands` are answered through the shared memory. */
 export type ChannelRequest =
-  | { readonly kind: "connect"; readonly path: string }
-  | { readonly kind: "commands"; readonly text: string; readonly count: number }
+  | { readonly kind: "connect"; readonly exchange: number; readonly path: string }
+  | { readonly kind: "commands"; readonly exchange: number; readonly text: string; readonly count: number }
   | { readonly kind: "watch"; readonly interrupt: number }
   | { readonly kind: "disconnect" };

@@ -10,8 +10,10 @@ import {
   CONTROL_LENGTH,
   CONTROL_STATE,
   CONTROL_WORDS,
+  exchangeAfter,
   STATE_LOST,
   STATE_PENDING,
+  stateOf,
 } from "./qtest-channel-protocol.ts";
 import { startThread } from "./thread.ts";
 
@@ -28,6 +30,7 @@ export class QtestChannel {
   #lost: string | undefined = "not connected";
   #queue = "";
   #queued = 0;
+  #exchangeNumber = 0;
 
   /** `timeoutMs`: how long an answer may take before the other end counts as hung. */
   constructor(options: { readonly timeoutMs?: number } = {}) {
@@ -47,7 +50,10 @@ export class QtestChannel {
     this.#lost = undefined;
     this.#queue = "";
     this.#queued = 0;
-    this.#exchange({ kind: "connect", path }, Math.max(this.#timeoutMs, MIN_CONNECT_TIMEOUT_MS));
+    this.#exchange(
+      (exchange) => ({ kind: "connect", exchange, path }),
+      Math.max(this.#timeoutMs, MIN_CONNECT_TIMEOUT_MS),
+    );
   }
 
   /** Drops the connection. */
@@ -93,10 +99,10 @@ export class QtestChannel {
   flush(): string {
     if (this.#queued === 0) return "";
     const commands = this.#queue;
-    const request: ChannelRequest = { kind: "commands", text: commands, count: this.#queued };
+    const count = this.#queued;
     this.#queue = "";
     this.#queued = 0;
-    const lines = this.#exchange(request).split("\n");
+    const lines = this.#exchange((exchange) => ({ kind: "commands", exchange, text: commands, count })).split("\n");
     const wrong = lines.findIndex((line) => !line.startsWith("OK"));
     if (wrong >= 0) return this.misunderstood(commands.split("\n")[wrong]!, lines[wrong]!);
     return lines.at(-1)!.slice(3);
@@ -109,18 +115,21 @@ export class QtestChannel {
     throw new TargetLostError(this.#lost);
   }
 
-  #exchange(request: ChannelRequest, timeoutMs: number = this.#timeoutMs): string {
+  #exchange(request: (exchange: number) => ChannelRequest, timeoutMs: number = this.#timeoutMs): string {
     if (this.#lost !== undefined) throw new TargetLostError(this.#lost);
     const { control, answers } = this.#buffers;
-    Atomics.store(control, CONTROL_STATE, STATE_PENDING);
-    this.#post(request);
-    if (Atomics.wait(control, CONTROL_STATE, STATE_PENDING, timeoutMs) === "timed-out") {
+    this.#exchangeNumber = exchangeAfter(this.#exchangeNumber);
+    const exchange = this.#exchangeNumber;
+    const pending = stateOf(exchange, STATE_PENDING);
+    Atomics.store(control, CONTROL_STATE, pending);
+    this.#post(request(exchange));
+    if (Atomics.wait(control, CONTROL_STATE, pending, timeoutMs) === "timed-out") {
       this.#lost = `no answer within ${timeoutMs} ms`;
       this.#post({ kind: "disconnect" });
       throw new TargetLostError(this.#lost);
     }
     const text = new TextDecoder().decode(answers.slice(0, Atomics.load(control, CONTROL_LENGTH)));
-    if (Atomics.load(control, CONTROL_STATE) === STATE_LOST) {
+    if (Atomics.load(control, CONTROL_STATE) === stateOf(exchange, STATE_LOST)) {
       this.#lost = text;
       throw new TargetLostError(text);
     }

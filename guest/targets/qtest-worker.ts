@@ -12,13 +12,18 @@ import {
   CONTROL_STATE,
   STATE_ANSWERED,
   STATE_LOST,
+  STATE_PENDING,
+  stateOf,
 } from "./qtest-channel-protocol.ts";
 
 const { control, answers } = (workerData as { readonly data: ChannelBuffers }).data;
 const encoder = new TextEncoder();
 
 let socket: Socket | undefined;
+/** Why there is no socket. */
+let gone = "the qtest socket is closed";
 let rest = "";
+let exchange = 0;
 let expected = 0;
 let gathered: string[] = [];
 let interrupt = -1;
@@ -26,11 +31,13 @@ let interrupt = -1;
 parentPort!.on("message", (request: ChannelRequest) => {
   switch (request.kind) {
     case "connect":
+      exchange = request.exchange;
       return open(request.path);
     case "commands":
+      exchange = request.exchange;
       expected = request.count;
       gathered = [];
-      if (socket === undefined) return lose("the qtest socket is closed");
+      if (socket === undefined) return lose(gone);
       socket.write(request.text);
       return;
     case "watch":
@@ -101,12 +108,14 @@ function answer(line: string): void {
 }
 
 function lose(reason: string): void {
+  gone = reason;
   const { written } = encoder.encodeInto(reason, answers);
   Atomics.store(control, CONTROL_LENGTH, written);
   finish(STATE_LOST);
 }
 
 function finish(state: number): void {
-  Atomics.store(control, CONTROL_STATE, state);
+  // Only of the exchange that the owner still waits for.
+  Atomics.compareExchange(control, CONTROL_STATE, stateOf(exchange, STATE_PENDING), stateOf(exchange, state));
   Atomics.notify(control, CONTROL_STATE);
 }

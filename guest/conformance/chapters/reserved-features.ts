@@ -1,6 +1,6 @@
 // Reserved feature bits: VIRTIO 1.4 §6.
 
-import { VIRTIO_BLK_T_IN } from "../../constants/blk.ts";
+import { VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN } from "../../constants/blk.ts";
 import {
   hasFeature,
   VIRTIO_F_ACCESS_PLATFORM,
@@ -12,6 +12,7 @@ import {
 import { VIRTIO_MMIO_INTERRUPT_USED_BUFFER } from "../../constants/mmio.ts";
 import { type ConformanceCase, conformanceCase } from "../case.ts";
 import type { DeviceUnderTest } from "../device-under-test.ts";
+import { holdOneRead } from "../held-request.ts";
 
 /** Negotiates everything that the case wants but `feature`, and reads a sector if the device agrees to that. */
 async function workWithout(device: DeviceUnderTest, feature: number): Promise<void> {
@@ -55,6 +56,21 @@ export const reservedFeatureCases: readonly ConformanceCase[] = [
         device.equal(used.id, request.id, "the id of the next used buffer");
         device.equal(device.collect(request, used.length).status, 0, "the status byte of a read");
       }
+    }
+  }),
+
+  conformanceCase("RSVD-DEV-005", "holds back what is finished before its turn", async (device) => {
+    const ring = await device.initialise({ ring: { size: 16 } });
+    const { placed: slow, release } = await holdOneRead(device, ring);
+    const fast = device.place(ring, { type: VIRTIO_BLK_T_GET_ID, inBytes: 20 });
+    ring.notify();
+    await device.settle();
+    device.check(ring.takeUsed() === undefined, "a request was used before the one that came before it");
+    await release();
+    for (const request of [slow, fast]) {
+      const used = await device.nextUsed(ring);
+      device.equal(used.id, request.id, "the id of the next used buffer");
+      device.equal(device.collect(request, used.length).status, 0, "the status byte");
     }
   }),
 
