@@ -15,7 +15,7 @@ let backend: BlockBackend;
 let guest: Guest;
 
 beforeEach(() => {
-  driver = new HeldDriver({ lengthBytes: 1 << 20, readOnly: false });
+  driver = new HeldDriver({ lengthBytes: 1 << 20, readOnly: false, erases: false, lifetime: undefined });
   backend = new BlockBackend({ name: "d", node: new BlockNode({ name: "n", driver, discard: "unmap" }) });
   const memory = new GuestMemory({ baseAddress: 0x4000_0000, sizeBytes: 1 << 20 });
   const line = new InterruptLine();
