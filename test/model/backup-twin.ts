@@ -1,6 +1,8 @@
 // What a backup must have done when it has ended, told from outside: docs/reference/backup.md §3, §3.1, §4.9.
 
 import { expect } from "vitest";
+import type { DirtyBitmap } from "../../src/bitmap/dirty-bitmap.ts";
+import { backingOf } from "../../src/block/block-status.ts";
 import type { BlockNode } from "../../src/block/node.ts";
 import type { Job } from "../../src/job/job.ts";
 import type { JsonObject } from "../../src/qmp/json/value.ts";
@@ -17,6 +19,7 @@ export class BackupTwin {
   readonly job: Job;
   readonly #world: World;
   readonly #args: JsonObject;
+  readonly #sync: string;
   readonly #source: BlockNode;
   readonly #target: BlockNode;
   readonly #disk: Disk | undefined;
@@ -29,6 +32,8 @@ export class BackupTwin {
   #bitmap: TwinBitmap | undefined;
   /** What the bitmap held at T0: P. */
   #before: FlatBitmap | undefined;
+  /** What the job's bitmap has while the job has it. */
+  readonly #successor: DirtyBitmap | undefined;
   /** The command that made it has succeeded. */
   started = false;
   ended = false;
@@ -42,9 +47,13 @@ export class BackupTwin {
     this.#world = world;
     this.#args = args;
     this.#source = world.graph.lookup(String(args["device"])).node;
-    this.#target = world.graph.lookup(String(args["target"])).node;
+    this.#target = targetOf(this.#source);
+    const isDriveBackup = args["target"] !== this.#target.name;
+    const standsAlone = backingOf(this.#source) === undefined;
+    this.#sync = isDriveBackup && args["sync"] === "top" && standsAlone ? "full" : String(args["sync"]);
     this.#disk = world.disks.find(({ node }) => node === bottom(this.#source));
     this.#t0 = (this.#source.name === "s2" ? world.snapshot : contents(this.#source)).slice();
+    this.#successor = this.#realBitmap()?.successor;
     const perf = (args["x-perf"] ?? {}) as JsonObject;
     const ofTarget = this.#target.driver.clusterSizeBytes ?? 0;
     this.#clusterBytes = Math.max(MIN_CLUSTER, Number(perf["min-cluster-size"] ?? 0), ofTarget);
@@ -54,6 +63,23 @@ export class BackupTwin {
   /** Nodes that what is written to the target comes to. */
   get written(): Set<BlockNode> {
     return writtenThrough(this.#target);
+  }
+
+  /** The disk whose data it discards when they are copied. */
+  get discards(): Disk | undefined {
+    return this.#args["discard-source"] === true && !isSnapshot(this.#source) ? this.#disk : undefined;
+  }
+
+  /** Nodes that its discards come to: a copy-before-write filter there writes to its target before. */
+  get discarded(): Set<BlockNode> {
+    return this.#args["discard-source"] === true && !isSnapshot(this.#source)
+      ? writtenThrough(this.#source)
+      : new Set();
+  }
+
+  /** It discards below what another copies: as with any write there, nobody asks the other first. */
+  takesFrom(other: BackupTwin): boolean {
+    return this.discards !== undefined && this.discards === other.#disk && this.#source !== other.#source;
   }
 
   note(disk: Disk, change: Change): void {
@@ -72,15 +98,25 @@ export class BackupTwin {
     this.#before = this.#bitmap.bits.clone();
   }
 
-  /** The job has just concluded: what it has left behind is what §3.1 says. */
+  /** The job has just given back what it had: what it has left behind is what §3.1 says. */
   end(): void {
     this.ended = true;
     if (!this.started) return;
     this.#disk?.flat.advance(this.#disk.flat.changes.length);
     const covered = this.#covered();
     const readable = !this.shared && covered !== undefined && !this.#isBroken();
-    if (readable && (this.succeeded || this.#args["sync"] === "none")) this.#checkTarget(covered);
+    if (readable && (this.succeeded || this.#sync === "none")) this.#checkTarget(covered);
     if (this.#bitmap !== undefined) this.#endBitmap(this.#bitmap, readable ? covered : undefined);
+  }
+
+  /** The job has given its bitmap back. It may have to close nodes before it says that it has concluded. */
+  get gaveBitmapBack(): boolean {
+    return this.#bitmap !== undefined && this.#realBitmap()?.successor !== this.#successor;
+  }
+
+  #realBitmap(): DirtyBitmap | undefined {
+    const name = this.#args["bitmap"];
+    return typeof name === "string" ? this.#disk?.node.bitmaps.find(name) : undefined;
   }
 
   /** With `break-snapshot` a fault of a guest's copy is told nobody. */
@@ -92,7 +128,7 @@ export class BackupTwin {
   #covered(): Uint8Array | undefined {
     const clusters = new FlatBitmap(this.#t0.length, this.#clusterBytes);
     if (this.#source.name !== "s2" && isSnapshot(this.#source)) return undefined;
-    switch (this.#args["sync"]) {
+    switch (this.#sync) {
       case "full":
         return clusters.bits.fill(1);
       case "top":
@@ -123,7 +159,7 @@ export class BackupTwin {
     const standsOnSource = this.#target.driver.children.some(({ node }) => node === this.#source);
     const fleece = standsOnSource && !this.#changedAfterCancel;
     for (const [i, covers] of covered.entries()) {
-      if (covers === 0 && !(fleece && this.#args["sync"] === "none")) continue;
+      if (covers === 0 && !(fleece && this.#sync === "none")) continue;
       if (same(this.#cluster(target, i), this.#cluster(this.#t0, i))) continue;
       expect.fail(`cluster ${i} on the target of ${this.job.id} is not what it was at T0`);
     }
@@ -132,7 +168,7 @@ export class BackupTwin {
   /** `covered` is undefined where the target says nothing. */
   #endBitmap(bitmap: TwinBitmap, covered: Uint8Array | undefined): void {
     const { flat } = this.#disk!;
-    const mode = this.#args["sync"] === "incremental" ? "on-success" : this.#args["bitmap-mode"];
+    const mode = this.#sync === "incremental" ? "on-success" : this.#args["bitmap-mode"];
     const moves = mode === "always" || (mode === "on-success" && this.succeeded);
     const written = bitmap.frozen!;
     if (!moves) return flat.reclaim(bitmap);
@@ -166,14 +202,14 @@ export class BackupTwin {
 
   /** What may count as not copied: a scan of the top layer that did not end leaves more than is allocated. */
   #possible(): Uint8Array {
-    const sync = this.#args["sync"];
+    const sync = this.#sync;
     const all = new FlatBitmap(this.#t0.length, this.#clusterBytes).bits.fill(1);
     return sync === "top" ? all : this.#covered()!;
   }
 
   /** The backups of a chain, each on those before it, come to what the disk held at the last one's T0. */
   #extendChain(bitmap: TwinBitmap, covered: Uint8Array | undefined): void {
-    const sync = this.#args["sync"];
+    const sync = this.#sync;
     if (covered === undefined || sync === "top" || !bitmap.recording) {
       bitmap.chain = undefined;
       return;
@@ -196,6 +232,12 @@ export function bottom(node: BlockNode): BlockNode {
   const { driver } = node;
   const child = driver.children[0]?.node;
   return driver instanceof FaultyDriver || driver.driverName === "memory" || child === undefined ? node : bottom(child);
+}
+
+/** What the newest of the jobs that read a node copies it to. */
+function targetOf(source: BlockNode): BlockNode {
+  const targets = [...source.parents].map(({ filterTarget }) => filterTarget).filter((target) => target !== undefined);
+  return targets.at(-1)!;
 }
 
 /** It shows what something was at a moment that this model does not know. */

@@ -54,7 +54,10 @@ class Author {
     if (lot < 32) return command("blockdev-add", this.#added());
     if (lot < 44) return command("blockdev-del", { "node-name": this.#there() });
     if (lot < 58) return command("blockdev-reopen", { options: this.#reopened() });
-    if (lot < 76) return command("blockdev-backup", this.#backup());
+    if (lot < 76) {
+      const { type, data } = this.#backup();
+      return command(type, data);
+    }
     if (lot < 82)
       return { afterMs, attach: this.#pick(DEVICES), node: this.#there(), shareRw: this.random.chance(0.5) };
     if (lot < 86) return { afterMs, detach: this.#pick(DEVICES) };
@@ -64,8 +67,7 @@ class Author {
     if (lot < 94) return command("query-block", {});
     if (lot < 95)
       return command("blockdev-create", { "job-id": "c0", options: { driver: this.#pick(["raw", "memory"]) } });
-    if (lot < 97)
-      return command("transaction", { actions: [{ type: "blockdev-backup", data: this.#backup() }, this.#second()] });
+    if (lot < 97) return command("transaction", { actions: [{ ...this.#backup() }, this.#second()] });
     const id = `j${Math.max(0, this.#jobs - 1)}`;
     return command(this.#pick(["job-pause", "job-resume", "job-cancel"]), {
       id: this.random.chance(0.8) ? id : this.#pick(JOBS),
@@ -93,20 +95,24 @@ class Author {
 
   #second(): JsonObject {
     if (this.random.chance(0.5)) return { type: "abort", data: {} };
-    return { type: "blockdev-backup", data: this.#backup() };
+    return { ...this.#backup() };
   }
 
-  #backup(): JsonObject {
-    return {
+  #backup(): { type: string; data: JsonObject } {
+    const data = {
       "job-id": `j${this.#jobs++ % 10}`,
       device: this.#there(),
       target: this.#there(),
+      ...(this.random.chance(0.15) ? { "discard-source": true } : {}),
       sync: this.#pick(["full", "top", "none"]),
       speed: this.#pick([0, 1, 1, 1_000_000]),
       "x-perf": { "max-chunk": 65536 },
       "on-target-error": this.#pick(["report", "stop"]),
       "auto-finalize": this.random.chance(0.8),
     };
+    if (this.random.chance(0.75)) return { type: "blockdev-backup", data };
+    const mode = this.#pick(["absolute-paths", "absolute-paths", "existing"]);
+    return { type: "drive-backup", data: { ...data, target: this.#pick(["f0", "f1"]), format: "raw", mode } };
   }
 
   /** One or two nodes as they were, but for a child, being read-only, or nothing. */

@@ -56,6 +56,7 @@ export function printProgram(program: Program): string {
 
 const BITMAPS = ["b0", "b1", "b2"];
 const TARGETS = ["m0", "m1", "m2", "x0", "x1", "d0", "nowhere"];
+const FILES = ["f0", "f1"];
 const JOBS = ["j0", "j1", "j2", "j3"];
 const GRANULARITIES = [512, 4096, 32768, 65536, 65536, 131072];
 const SPEEDS = [0, 1, 65536, 1_000_000, 4_000_000];
@@ -171,7 +172,7 @@ class Author {
   #fault(): { fault: string; percent: number; errno: "EIO" | "ENOSPC"; kinds: string[] } {
     const kinds = ["read", "write", "write-zeroes", "discard", "flush", "status", "resize"];
     return {
-      fault: this.#pick(["d0", "d0", "m0", "m1", "m2", this.#disk()]),
+      fault: this.#pick(["d0", "d0", "m0", "m1", "m2", ...FILES, this.#disk()]),
       percent: this.#pick([0, 4, 15, 40]),
       errno: this.#pick(["EIO", "ENOSPC"]),
       kinds: this.#random.chance(0.5) ? kinds : [this.#pick(kinds)],
@@ -180,7 +181,10 @@ class Author {
 
   #command(): [string, JsonObject] {
     const lot = this.#random.below(100);
-    if (lot < 32) return ["blockdev-backup", this.#anyBackup()];
+    if (lot < 32) {
+      const { type, data } = this.#backupAction();
+      return [type, data];
+    }
     if (lot < 42) return this.#bitmapCommand();
     if (lot < 58) return ["transaction", this.#transaction()];
     if (lot < 84) return this.#jobCommand();
@@ -224,6 +228,14 @@ class Author {
     return { node, name, granularity: this.#pick(GRANULARITIES), ...disabled };
   }
 
+  #backupAction(): { type: string; data: JsonObject } {
+    const data = this.#anyBackup();
+    if (this.#random.chance(0.75)) return { type: "blockdev-backup", data };
+    const format = this.#pick([{}, { format: "raw" }, { format: "raw" }, { format: "raw" }, { format: "file" }]);
+    const mode = this.#pick([{}, {}, { mode: "existing" }]);
+    return { type: "drive-backup", data: { ...data, target: this.#pick(FILES), ...format, ...mode } };
+  }
+
   #anyBackup(): JsonObject {
     const sync = this.#pick(["full", "full", "top", "none", "incremental", "bitmap", "bitmap"]);
     const disk = this.#disk();
@@ -256,6 +268,7 @@ class Author {
       ...odd(0.2, { "auto-finalize": false }),
       ...odd(0.2, { "auto-dismiss": false }),
       ...odd(0.1, { "filter-node-name": this.#pick(["fn0", "fn1", "m0"]) }),
+      ...odd(device === "s2" ? 0.5 : 0.1, { "discard-source": true }),
       ...odd(0.7, { "x-perf": this.#perf() }),
     };
   }
@@ -271,16 +284,15 @@ class Author {
   #transaction(): JsonObject {
     const action = (): JsonObject => {
       if (this.#random.chance(0.05)) return { type: "abort", data: {} };
-      if (this.#random.chance(0.5)) return { type: "blockdev-backup", data: this.#anyBackup() };
+      if (this.#random.chance(0.5)) return this.#backupAction();
       const { type, data } = this.#bitmapAction();
       return { type, data };
     };
     const grouped = this.#random.chance(0.5);
-    const backup = (): JsonObject => ({ type: "blockdev-backup", data: this.#anyBackup() });
     const count = this.#pick([0, 1, 2, 2, 2, 3, 3]);
     if (!grouped) return { actions: this.#many(count, action) };
     // In a group of jobs there is room for nothing else.
-    const member = (): JsonObject => (this.#random.chance(0.05) ? { type: "abort", data: {} } : backup());
+    const member = (): JsonObject => (this.#random.chance(0.05) ? { type: "abort", data: {} } : this.#backupAction());
     return { actions: this.#many(count, member), properties: { "completion-mode": "grouped" } };
   }
 

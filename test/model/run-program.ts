@@ -13,6 +13,7 @@ import type { Program, UserStep } from "./program.ts";
 import { tearDown } from "./tear-down.ts";
 import { World } from "./world.ts";
 
+const BACKUPS = ["blockdev-backup", "drive-backup"];
 const BITMAP_COMMAND = "block-dirty-bitmap-";
 
 /** One action of a transaction, or a command alone. */
@@ -69,6 +70,7 @@ export class Runner {
       }
     });
     world.onUndrained = () => this.#mark();
+    world.onQuiet = () => this.#endTwins();
     world.onChange = (disk, change) => {
       for (const twin of this.#twins.values()) twin.note(disk, change);
     };
@@ -85,11 +87,13 @@ export class Runner {
   /** False if the command failed. Then nothing must have changed. */
   async execute(name: string, args: JsonObject): Promise<boolean> {
     const actions = actionsOf(name, args);
-    this.#expected = actions.filter(({ type }) => type === "blockdev-backup").map(({ data }) => data);
+    this.#expected = actions.filter(({ type }) => BACKUPS.includes(type)).map(({ data }) => data);
     this.#made = [];
+    this.#endTwins();
     this.#mark();
     const before = this.#stable();
     const conclusions = this.#conclusions;
+    const ending = this.#jobsEnd();
     try {
       await this.#world.server.execute(name, args);
     } catch (error) {
@@ -98,7 +102,7 @@ export class Runner {
       for (const twin of this.#made)
         if (!twin.job.started && twin.job.status !== "null") expect.fail("a job of a failed command is left");
       // Closing tells of what a flush could not do, but the node is gone.
-      if (name !== "blockdev-del" && conclusions === this.#conclusions)
+      if (name !== "blockdev-del" && conclusions === this.#conclusions && !ending && !this.#jobsEnd())
         expect(this.#stable(), `after ${name}: ${error.message}`).toBe(before);
       this.check(`after a failed ${name}: ${error.message}`);
       return false;
@@ -136,6 +140,7 @@ export class Runner {
   }
 
   check(when: string, everyBit = false): void {
+    this.#endTwins();
     if (this.#wrong !== undefined) throw this.#wrong;
     for (const { flat, node } of this.#world.disks) flat.check(node.bitmaps, when, everyBit);
   }
@@ -161,6 +166,15 @@ export class Runner {
     this.#marks = this.#world.disks.map(({ flat }) => flat.changes.length);
   }
 
+  /** Of jobs that have not yet said so. */
+  #endTwins(): undefined {
+    for (const [job, twin] of this.#twins) {
+      if (!twin.started || twin.ended || !twin.gaveBitmapBack) continue;
+      twin.succeeded = job.transaction.finalizing;
+      twin.end();
+    }
+  }
+
   #heard(job: Job, event: JobEvent): void {
     if (event.kind === "status-change" && event.status === "created") {
       const args = this.#expected.shift();
@@ -176,20 +190,24 @@ export class Runner {
     if (event.kind !== "status-change") return;
     if (event.status === "concluded") {
       this.#conclusions++;
-      twin.end();
+      if (!twin.ended) twin.end();
     }
     if (event.status === "null") this.#twins.delete(job);
   }
 
-  /** Others may write where the twin's target is: guests, or another job. */
+  /** Others may write where the twin's target is: guests, or another job. Or it takes from a guest what it has copied. */
   #shareStorage(twin: BackupTwin): void {
     const { written } = twin;
+    const { discarded } = twin;
+    for (const { node, guest } of this.#world.disks) if (discarded.has(node)) guest.share();
     for (const { node, guest } of this.#world.disks) {
       if (!written.has(node)) continue;
       guest.share();
       twin.shared = true;
     }
     for (const other of this.#twins.values()) {
+      if (!other.ended && twin.takesFrom(other)) other.shared = true;
+      if (!other.ended && other.takesFrom(twin)) twin.shared = true;
       if (other.ended || [...other.written].every((node) => !written.has(node))) continue;
       other.shared = true;
       twin.shared = true;
@@ -232,6 +250,7 @@ export class Runner {
         flat.resize(disks[index]!.node.lengthBytes);
         return disks[index]!.guest.resized(flat.lengthBytes);
       case "blockdev-backup":
+      case "drive-backup":
         for (const [i, disk] of disks.entries()) disk.flat.advance(this.#marks[i]!);
         return this.#made.shift()!.start();
       default:
@@ -265,6 +284,11 @@ export class Runner {
     const bitmap = disk?.flat.find(String(action.data["name"]));
     if (disk === undefined) return true;
     return action.type.endsWith("add") ? bitmap !== undefined : bitmap === undefined || bitmap.frozen !== undefined;
+  }
+
+  /** A job that ends closes what it was the last to use, before it says that it has. */
+  #jobsEnd(): boolean {
+    return [...this.#world.jobs].some((job) => job.ending);
   }
 
   /** What only commands change, and ends of jobs. */

@@ -26,6 +26,7 @@ import { QmpServer } from "../../src/qmp/qmp-server.ts";
 import { same } from "../support/copy-pair.ts";
 import { type DriverCall, FaultyDriver } from "../support/faulty-driver.ts";
 import { Simulation } from "../support/simulation.ts";
+import { fileOpener } from "./file-opener.ts";
 import { type Change, FlatDisk } from "./flat-disk.ts";
 import { Guest } from "./guest.ts";
 
@@ -60,7 +61,7 @@ interface Fault {
 /**
  *     drive0 ─ d0        drive1 ─ t1 (throttle) ─ d1        drive2 ─ c2 (copy-before-write) ─ d2, with s2 (snapshot-access) on c2
  *
- * and targets m0, m1 and m2, on which programs put more. What is all zeroes in a disk is not allocated there.
+ * and targets m0, m1 and m2, on which programs put more, and files that drive-backup makes. What is all zeroes in a disk is not allocated there.
  */
 export class World {
   readonly simulation: Simulation;
@@ -74,6 +75,8 @@ export class World {
   faultCount = 0;
   /** Called when a drained section of a disk ends, before its guest goes on. */
   onUndrained: () => void = () => {};
+  /** Called while a disk is being drained, the last time when all is. */
+  onQuiet: () => undefined = () => undefined;
   /** Called when a disk's driver has changed something. */
   onChange: (disk: Disk, change: Change) => void = () => {};
   readonly #options: WorldOptions;
@@ -86,7 +89,10 @@ export class World {
     const groups = new ThrottleGroups(clock);
     groups.add("tg", { "iops-total": 400, "bps-write": 40_000_000 });
     const drivers = [memoryOpener, rawOpener, blkdebugOpener, copyBeforeWriteOpener, snapshotAccessOpener];
-    this.graph = new BlockGraph({ drivers: [...drivers, throttleOpener(groups), this.#faultyOpener()], clock });
+    this.graph = new BlockGraph({
+      drivers: [...drivers, throttleOpener(groups), this.#faultyOpener(), this.#fileOpener()],
+      clock,
+    });
     this.jobs = new JobList(this.graph.names);
     this.server = new QmpServer({ clock, wallClock: clock, version: "0" });
     const { graph, jobs } = this;
@@ -145,7 +151,8 @@ export class World {
   #addDisk(name: string, drive: string, top: string): void {
     const { graph } = this;
     const node = graph.getNode(name);
-    const marks = { beginDrain() {}, untilQuiet: () => undefined, endDrain: () => this.onUndrained() };
+    const untilQuiet = (): undefined => this.onQuiet();
+    const marks = { beginDrain() {}, untilQuiet, endDrain: () => this.onUndrained() };
     node.attachParent({ parentName: "the test", ...marks });
     const backend = graph.addBackend({ name: drive, node: graph.getNode(top) });
     const driver = node.driver as FaultyDriver;
@@ -174,6 +181,14 @@ export class World {
         return driver;
       },
     };
+  }
+
+  #fileOpener(): DriverOpener {
+    const { simulation } = this;
+    const delayed = this.#options.delayed[1];
+    return fileOpener((filename, bytes) => {
+      return new FaultyDriver({ simulation, bytes, delayed, fault: (call) => this.#fault(filename, call) });
+    });
   }
 
   #fault(node: string, { kind }: DriverCall): Errno | undefined {
