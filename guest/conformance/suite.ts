@@ -6,6 +6,7 @@ import { blockRequestCases } from "./chapters/block-requests.ts";
 import { cacheCases } from "./chapters/cache.ts";
 import { configurationCases } from "./chapters/configuration.ts";
 import { discardCases } from "./chapters/discard.ts";
+import { diskErrorCases } from "./chapters/disk-errors.ts";
 import { featureCases } from "./chapters/features.ts";
 import { legacyBlockCases } from "./chapters/legacy-block.ts";
 import { legacyRegisterCases } from "./chapters/legacy-registers.ts";
@@ -53,6 +54,7 @@ export const chapters: readonly Chapter[] = [
   { title: "5.2.5 The write cache", cases: cacheCases },
   { title: "5.2.5.2 Configuration of zoned disks", cases: zonedConfigurationCases },
   { title: "5.2.6 Requests of the block device", cases: blockRequestCases },
+  { title: "5.2.6 Errors of the disk", cases: diskErrorCases },
   { title: "5.2.6 Discard, write zeroes and secure erase", cases: discardCases },
   { title: "5.2.6 The wear of the storage", cases: lifetimeCases },
   { title: "5.2.6 Requests to zones", cases: zoneRequestCases },

@@ -64,8 +64,8 @@ const execution = mutantsOf("virtio-blk/request-execution.ts", [
   [
     "ranges-first-segment-only",
     "carries out the first segment of several",
-    "    if (segment === ranges.count) return pending;",
-    "    return pending;",
+    "for (let budget = RANGE_PIECE_BYTES; segment < ranges.count; ) {",
+    "for (let budget = RANGE_PIECE_BYTES; segment < 1; ) {",
   ],
 ]);
 

@@ -12,7 +12,7 @@ const SAMPLE = [
   "in-order-not-kept",
   "config-change-sets-both-bits",
   "queue-not-stopped",
-  "unoffered-features-accepted",
+  "features-word-masked",
   "legacy-used-ring-unaligned",
   "failed-read-has-length",
 ];

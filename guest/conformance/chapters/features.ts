@@ -144,6 +144,24 @@ export const featureCases: readonly ConformanceCase[] = [
     device.equal(device.registers.interruptStatus & 1, 0, "bit 0 of InterruptStatus, as interrupts are not wanted");
   }),
 
+  conformanceCase(
+    "FEAT-DEV-007",
+    "lays queues out by what was negotiated, whatever is written later",
+    async (device) => {
+      await device.begin();
+      const features = device.chooseFeatures();
+      device.acceptFeatures(features);
+      device.check(device.settleFeatures(), "FEATURES_OK does not stick");
+      device.acceptFeatures(features ^ featureSet(VIRTIO_F_RING_PACKED, VIRTIO_F_EVENT_IDX));
+      const ring = device.setUpRing({ index: 0, size: 8 }, features);
+      device.go();
+      for (let i = 0; i < 9; i++) {
+        const { status } = await device.execute(ring, { type: VIRTIO_BLK_T_IN, inBytes: 512 });
+        device.equal(status, 0, "the status byte of a read");
+      }
+    },
+  ),
+
   conformanceCase("FEAT-DEV-009", "works through the legacy interface", async (device) => {
     const ring = await device.initialise();
     const { status } = await device.execute(ring, { type: VIRTIO_BLK_T_IN, inBytes: 512 });

@@ -99,6 +99,15 @@ export const packedNotificationCases: readonly ConformanceCase[] = [
     },
   ),
 
+  conformanceCase("PACK-DEV-023", "finds buffers that its area says it need not be notified of", async (device) => {
+    const ring = await initialisePacked(device, 8);
+    for (let i = 0; i < 10; i++) {
+      const placed = device.place(ring, { type: VIRTIO_BLK_T_IN, inBytes: 512 });
+      if (deviceAreaFlags(device, ring) !== PACKED_EVENT_F_DISABLE) ring.notify();
+      device.equal((await device.finish(ring, placed)).status, 0, "the status byte of a read");
+    }
+  }),
+
   conformanceCase("PACK-DEV-024", "is silent when the driver area asks for it", async (device) => {
     const ring = await initialisePacked(device, 8);
     ring.setInterrupts(false);

@@ -266,6 +266,7 @@ export const packedRingCases: readonly ConformanceCase[] = [
     await checkUsedLength(device, ring, { type: VIRTIO_BLK_T_IN, sector: 1, inBytes: 512 });
     await checkUsedLength(device, ring, { type: VIRTIO_BLK_T_IN, sector: 8192, inBytes: 512 });
     await checkUsedLength(device, ring, { type: VIRTIO_BLK_T_GET_ID, inBytes: 20 });
+    await checkUsedLength(device, ring, { type: VIRTIO_BLK_T_GET_ID, inBytes: 64 });
     await checkUsedLength(device, ring, { type: VIRTIO_BLK_T_OUT, sector: 1, out: pattern(1, 1) });
   }),
 ];

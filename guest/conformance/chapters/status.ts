@@ -113,6 +113,14 @@ export const statusCases: readonly ConformanceCase[] = [
     await device.reset();
   }),
 
+  conformanceCase("STAT-DEV-007", "is as new after a reset that it asked for", async (device) => {
+    const broken = await device.initialise({ features: [VIRTIO_F_INDIRECT_DESC] });
+    await breakRing(device, broken);
+    const ring = await device.initialise();
+    const { status } = await device.execute(ring, { type: VIRTIO_BLK_T_IN, inBytes: 512 });
+    device.equal(status, 0, "the status byte of a read after the reset");
+  }),
+
   conformanceCase("STAT-DEV-009", "sends no notification once Status reads 0", async (device) => {
     const ring = await device.initialise();
     const { release } = await holdOneRead(device, ring);
