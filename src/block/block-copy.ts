@@ -43,8 +43,9 @@ export interface BlockCopyOptions {
   /** Of a background task, rounded up to whole clusters; 1 MiB at most and by default. Guests' tasks are of up to 1 MiB. */
   readonly maxChunkBytes?: number;
   readonly clock?: Clock;
-  /** What was copied the source is told to forget: see `discardCopied`. */
+  /** What was copied the source is told to forget: see `discardCopied`. The target gets it compressed, if its format can. */
   readonly discardSource?: boolean;
+  readonly compress?: boolean;
 }
 
 /**
@@ -84,7 +85,7 @@ export class BlockCopy {
    * Serialising where the target stands on the source: who reads there what is not yet copied reads the source's, and is to
    * have it before it changes.
    */
-  readonly #writeOptions: { readonly serialising: boolean; readonly mayUnmap: true };
+  readonly #writeOptions: { readonly serialising: boolean; readonly mayUnmap: true; readonly compressed: boolean };
   readonly #afterCopy: "discard" | "done";
   readonly #maxTaskBytes: number;
   readonly #zeroUnitBytes: number;
@@ -104,7 +105,11 @@ export class BlockCopy {
     this.dirty = new HierarchicalBitmap(this.lengthBytes, clusterSizeBytes);
     this.clock = clock;
     this.limit = new RateLimit(clock);
-    this.#writeOptions = { serialising: standsOn(target, source), mayUnmap: true };
+    this.#writeOptions = {
+      serialising: standsOn(target, source),
+      mayUnmap: true,
+      compressed: options.compress === true,
+    };
     this.#afterCopy = options.discardSource === true ? "discard" : "done";
     this.#maxTaskBytes = this.#up(Math.max(Math.min(maxChunkBytes, MAX_TASK_BYTES), 1));
     this.#zeroUnitBytes = Math.min(clusterSizeBytes, MAX_ZERO_UNIT_BYTES);

@@ -86,7 +86,7 @@ export interface BlockDriver {
 
   read(offsetBytes: number, vector: IoVector): void | Promise<void>;
   write(offsetBytes: number, vector: IoVector): void | Promise<void>;
-  /** Writes a whole cluster, or what the disk has of its last one, in compressed form. Undefined where the format has none. */
+  /** As `write`, whole clusters in compressed form. Undefined where the format has none. */
   writeCompressed?(offsetBytes: number, vector: IoVector): Promise<void>;
   writeZeroes(offsetBytes: number, lengthBytes: number, options: WriteZeroesOptions): void | Promise<void>;
   /** Undefined where the driver cannot discard. What a discarded range reads as is the driver's choice. */

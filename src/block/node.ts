@@ -149,6 +149,7 @@ export class BlockNode extends GraphNode {
     if (tracePwrite.enabled) tracePwrite.emit({ bs: this.name, offset: offsetBytes, bytes: length });
     const request = this.#requests.begin("write", offsetBytes, length, options.serialising === true);
     request.vector = vector;
+    request.compressed = options.compressed === true && this.driver.writeCompressed !== undefined;
     return this.#change(request);
   }
 
@@ -304,6 +305,7 @@ export class BlockNode extends GraphNode {
     switch (request.kind) {
       case "write":
         if (this.#detectsZeroes && isAllZero(request.vector!)) return this.#writeZeroesInstead(request);
+        if (request.compressed) return this.driver.writeCompressed!(request.offsetBytes, request.vector!);
         return this.driver.write(request.offsetBytes, request.vector!);
       case "write-zeroes":
         if (request.erase) return this.driver.secureErase!(request.offsetBytes, request.lengthBytes);

@@ -13,6 +13,8 @@ export interface ReadOptions {
 export interface WriteOptions {
   /** Nothing that overlaps the request runs beside it. */
   readonly serialising?: boolean;
+  /** Whole clusters may be stored compressed, where the driver can. */
+  readonly compressed?: boolean;
   /** The zones of the disk have let it in already. */
   readonly admitted?: boolean;
 }

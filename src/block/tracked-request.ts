@@ -18,6 +18,8 @@ export class TrackedRequest {
   noFallback = false;
   /** Of a write-zeroes: the data must be irretrievable. */
   erase = false;
+  /** Of a write: whole clusters may be stored compressed. */
+  compressed = false;
   /** Of a write: the new data, which the request's owner keeps as it is until the request has ended. */
   vector: IoVector | undefined = undefined;
 
@@ -63,6 +65,7 @@ export class TrackedRequests {
     request.mayUnmap = false;
     request.noFallback = false;
     request.erase = false;
+    request.compressed = false;
     request.previous = this.#newest;
     request.next = undefined;
     if (this.#newest === undefined) this.#oldest = request;

@@ -23,8 +23,8 @@ export function checkBackup(options: BackupOptions): CheckedBackup {
   const checked = checkSync(options);
   const { source, target, compress = false, maxWorkers, maxChunkBytes = 0 } = options;
   if (source === target) throw new QmpError("Source and target cannot be the same");
-  // No driver compresses yet.
-  if (compress) throw new QmpError(`Compression is not supported for this drive ${driveIdOf(target)}`);
+  if (compress && target.driver.writeCompressed === undefined)
+    throw new QmpError(`Compression is not supported for this drive ${driveIdOf(target)}`);
   checkBlockers(options);
   if (maxWorkers !== undefined && !(Number.isInteger(maxWorkers) && maxWorkers >= 1 && maxWorkers <= MAX_WORKERS))
     throw new QmpError(`max-workers must be between 1 and ${MAX_WORKERS}`);

@@ -80,6 +80,7 @@ export class Backup implements JobDriver {
         clusterSizeBytes,
         clock,
         discardSource: options.discardSource === true,
+        compress: options.compress === true,
         ...(maxChunkBytes === 0 ? {} : { maxChunkBytes }),
       });
       this.job = this.#createJob(jobs, interception, transaction);

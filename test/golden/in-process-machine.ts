@@ -1,8 +1,9 @@
 // A machine with a golden scenario's nodes and devices, in the process of the test.
-import { addDriverNodes } from "./golden-nodes.ts";
+import { addDriverNodes, readQcow2 } from "./golden-nodes.ts";
 import { systemClock } from "../../src/base/clock.ts";
 import { BlockError, QmpError, strerror } from "../../src/base/errors.ts";
 import { IoVector } from "../../src/base/io-vector.ts";
+import type { MemoryDriver } from "../../src/block/drivers/memory.ts";
 import type { BlockBackend } from "../../src/block/backend.ts";
 import { SystemMachine } from "../../machine/system-machine.ts";
 import { parseDeviceOptions } from "../../machine/device-options.ts";
@@ -101,7 +102,12 @@ export class InProcessMachine implements MachineUnderTest {
   async image(name: string): Promise<Uint8Array> {
     const remaining = this.#remaining.get(name);
     if (remaining !== undefined) return remaining;
-    const node = this.#machine.graph.getNode(`${name}-file`);
+    const { graph } = this.#machine;
+    const node = graph.getNode(`${name}-file`);
+    if (graph.getNode(name).driver.driverName !== "raw") {
+      await graph.getNode(name).flush();
+      return readQcow2((node.driver as MemoryDriver).bytes.slice());
+    }
     const bytes = new Uint8Array(node.lengthBytes);
     await node.read(0, IoVector.of(bytes));
     return bytes;
@@ -117,12 +123,16 @@ export class InProcessMachine implements MachineUnderTest {
 
   async close(): Promise<void> {
     await this.#machine.jobs.cancelAll();
+    const formatted = new Map<string, MemoryDriver>();
     for (const { node } of this.#machine.graph.nodes) {
       if (!node.name.endsWith("-file")) continue;
       const name = node.name.slice(0, -"-file".length);
-      this.#remaining.set(name, await this.image(name));
+      if (this.#machine.graph.getNode(name).driver.driverName === "raw") this.#remaining.set(name, await this.image(name));
+      else formatted.set(name, node.driver as MemoryDriver);
     }
     await this.#machine.close();
+    // What an image in a format holds is what was in its file when that was closed.
+    for (const [name, { bytes }] of formatted) this.#remaining.set(name, await readQcow2(bytes));
   }
 }
 

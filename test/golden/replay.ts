@@ -10,12 +10,6 @@ export const EXPECTED_DIFFERENCES: Readonly<Record<string, string>> = {
   "bk-resize-during": "names QEMU's own filter node, which is not in this graph",
 };
 
-/** Why a scenario cannot be played yet; undefined where it can. */
-export function missingFor({ nodes }: GoldenScenario): string | undefined {
-  if (nodes.some(({ format }) => format === "qcow2")) return "qcow2 nodes";
-  return undefined;
-}
-
 /** Plays all steps and compares each; then closes the machine, whatever came out, and compares what remains in the images. */
 export async function replay({ steps, result }: GoldenScenario, machine: MachineUnderTest): Promise<void> {
   const player = new GoldenPlayer(machine);

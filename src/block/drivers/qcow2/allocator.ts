@@ -3,6 +3,7 @@
 import { BlockError } from "../../../base/errors.ts";
 import { type Layout, MAX_HOST_BYTES } from "./format.ts";
 import type { Qcow2File } from "./image-file.ts";
+import { maxRefcount } from "./refcount-block.ts";
 import type { Refcounts } from "./refcounts.ts";
 
 /** A range of host clusters. `fresh`: the file reads as zeroes there. */
@@ -24,6 +25,8 @@ export class ClusterAllocator {
   readonly #refcounts: Refcounts;
   /** No cluster before it is free. */
   #firstFree = 0;
+  /** A cluster of compressed data with room for more. */
+  #shared: { readonly cluster: number; usedBytes: number } | undefined;
   readonly #pins = new Map<number, number>();
   readonly #checkFree: (offsetBytes: number, lengthBytes: number) => void;
 
@@ -66,22 +69,36 @@ export class ClusterAllocator {
     return { offsetBytes, clusters: count, fresh };
   }
 
+  /** Takes room for compressed data, if it can in a cluster that has such already. */
+  async allocateBytes(lengthBytes: number): Promise<number> {
+    const { clusterBytes, refcountOrder } = this.#layout;
+    const shared = this.#shared;
+    await this.#file.event("cluster_alloc_bytes");
+    if (shared !== undefined && shared.usedBytes + lengthBytes <= clusterBytes) {
+      const uses = await this.#refcounts.get(shared.cluster);
+      // Nobody shares a cluster that cannot be counted more often, or that is nobody's any more.
+      if (shared === this.#shared && uses < maxRefcount(refcountOrder)) {
+        await this.#refcounts.change(shared.cluster, 1);
+        const at = shared.cluster * clusterBytes + shared.usedBytes;
+        shared.usedBytes += lengthBytes;
+        return at;
+      }
+    }
+    const { offsetBytes } = await this.allocate(1);
+    this.#shared = { cluster: offsetBytes / clusterBytes, usedBytes: lengthBytes };
+    return offsetBytes;
+  }
+
   /** One use less of each cluster that the range touches. */
   async release(offsetBytes: number, lengthBytes: number): Promise<void> {
     const { clusterBytes } = this.#layout;
     const last = Math.floor((offsetBytes + lengthBytes - 1) / clusterBytes);
     for (let cluster = Math.floor(offsetBytes / clusterBytes); cluster <= last; cluster++) {
       const left = await this.#refcounts.change(cluster, -1);
-      if (left === 0 && cluster < this.#firstFree) this.#firstFree = cluster;
+      if (left > 0) continue;
+      if (cluster < this.#firstFree) this.#firstFree = cluster;
+      if (cluster === this.#shared?.cluster) this.#shared = undefined;
     }
-  }
-
-  /** One use more of each cluster that the range touches. */
-  async retain(offsetBytes: number, lengthBytes: number): Promise<void> {
-    const { clusterBytes } = this.#layout;
-    const last = Math.floor((offsetBytes + lengthBytes - 1) / clusterBytes);
-    for (let cluster = Math.floor(offsetBytes / clusterBytes); cluster <= last; cluster++)
-      await this.#refcounts.change(cluster, 1);
   }
 
   /** Until the request has ended nobody is given the clusters that it is at. */

@@ -62,12 +62,22 @@ export class ClusterWriter {
     }
   }
 
-  /** A whole cluster, or the last one's part, in compressed form if that is smaller. */
-  writeCompressed(offsetBytes: number, vector: IoVector): Promise<void> {
+  /** Whole clusters, and the last one's part, in compressed form if that is smaller; anything else as it is. */
+  async writeCompressed(offsetBytes: number, vector: IoVector): Promise<void> {
     const { clusterBytes } = this.#image.layout;
-    const isLast = offsetBytes + vector.byteLength === this.#diskBytes();
-    const fits = vector.byteLength === clusterBytes || (isLast && vector.byteLength < clusterBytes);
-    if (offsetBytes % clusterBytes !== 0 || !fits) throw new BlockError("EINVAL");
+    const total = vector.byteLength;
+    const part = new IoVector(vector.bytes);
+    for (let done = 0; done < total; done += part.byteLength) {
+      const at = offsetBytes + done;
+      const length = Math.min(total - done, roundDown(at, clusterBytes) + clusterBytes - at);
+      part.slice(vector, done, length);
+      const whole = at % clusterBytes === 0 && (length === clusterBytes || at + length === this.#diskBytes());
+      await (whole ? this.#compressCluster(at, part) : this.write(at, part));
+    }
+  }
+
+  #compressCluster(offsetBytes: number, vector: IoVector): Promise<void> {
+    const { clusterBytes } = this.#image.layout;
     return this.#lock(offsetBytes, clusterBytes, async () => {
       const cluster = new Uint8Array(clusterBytes);
       vector.copyTo(cluster, 0);
@@ -222,24 +232,24 @@ export class ClusterWriter {
   async #placeCompressed(offsetBytes: number, data: Uint8Array): Promise<void> {
     const image = this.#image;
     const { clusterBytes } = image.layout;
-    const run = await image.mutex.run(async () => {
+    const host = await image.mutex.run(async () => {
       await image.beginChange();
-      const taken = await image.allocator.allocate(1);
-      await image.file.reach(taken.offsetBytes + clusterBytes);
-      return taken;
+      const at = await image.allocator.allocateBytes(data.length);
+      await image.file.reach(roundDown(at, clusterBytes) + clusterBytes);
+      return at;
     });
     try {
       await image.file.event("write_compressed");
-      await image.file.writeBytes(run.offsetBytes, data);
+      await image.file.writeBytes(host, data);
     } catch (error) {
-      await image.mutex.run(() => image.allocator.release(run.offsetBytes, clusterBytes));
+      await image.mutex.run(() => image.allocator.release(host, data.length));
       throw error;
     }
     await image.mutex.run(async () => {
       const table = await image.l2ForChange(offsetBytes);
       const index = image.mapping.indexOf(offsetBytes);
       freeOld(image, table, index);
-      image.mapping.setCompressed(table, index, run.offsetBytes, data.length);
+      image.mapping.setCompressed(table, index, host, data.length);
       await image.settleIfCrowded();
     });
   }

@@ -81,7 +81,7 @@ export class Qcow2Driver implements BlockDriver {
     return this.#writer.write(offsetBytes, vector);
   }
 
-  /** A cluster, or what the disk has of its last one, in compressed form. EINVAL for any other range. */
+  /** Whole clusters are stored compressed where that takes less. */
   writeCompressed(offsetBytes: number, vector: IoVector): Promise<void> {
     return this.#writer.writeCompressed(offsetBytes, vector);
   }
