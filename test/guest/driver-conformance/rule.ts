@@ -67,8 +67,14 @@ export function seen(id: string, what: string, applies: (recording: Recording) =
   return { id, what, applies, faults: ({ wrong }) => wrong.filter((line) => line.startsWith(id)) };
 }
 
-export const R = (offset: number) => (access: Access) => access.kind === "R" && access.offset === offset;
-export const W = (offset: number) => (access: Access) => access.kind === "W" && access.offset === offset;
+export const R =
+  (offset: number): ((access: Access) => boolean) =>
+  (access) =>
+    access.kind === "R" && access.offset === offset;
+export const W =
+  (offset: number): ((access: Access) => boolean) =>
+  (access) =>
+    access.kind === "W" && access.offset === offset;
 export const has = (list: List, feature: number): boolean => ((list.accepted >> BigInt(feature)) & 1n) === 1n;
 export const split = ({ packed }: List): boolean => !packed;
 export const packed = (list: List): boolean => list.packed;
@@ -82,20 +88,20 @@ export const ranges = (list: List): number => (list.out.length - 16) / 16;
 export const readableFirst = ({ buffers }: List): boolean =>
   buffers.every(({ flags }, i) => (flags & 2) !== 0 || buffers.slice(0, i).every((before) => (before.flags & 2) === 0));
 
-export const MODERN = [
+export const MODERN: readonly number[] = [
   ...[0x000, 0x004, 0x008, 0x00c, 0x010, 0x014, 0x020, 0x024, 0x030, 0x034, 0x038, 0x044, 0x050, 0x060, 0x064, 0x070],
   ...[0x080, 0x084, 0x090, 0x094, 0x0a0, 0x0a4, 0x0c0, 0x0fc],
 ];
-export const LEGACY = [
+export const LEGACY: readonly number[] = [
   ...[0x000, 0x004, 0x008, 0x00c, 0x010, 0x014, 0x020, 0x024, 0x028, 0x030, 0x034, 0x038, 0x03c, 0x040, 0x050, 0x060],
   ...[0x064, 0x070],
 ];
-export const READ_ONLY = [0x000, 0x004, 0x008, 0x00c, 0x010, 0x034, 0x060, 0x0fc];
-export const WRITE_ONLY = [
+export const READ_ONLY: readonly number[] = [0x000, 0x004, 0x008, 0x00c, 0x010, 0x034, 0x060, 0x0fc];
+export const WRITE_ONLY: readonly number[] = [
   0x014, 0x020, 0x024, 0x028, 0x030, 0x038, 0x03c, 0x050, 0x064, 0x080, 0x084, 0x090, 0x094, 0x0a0, 0x0a4,
 ];
 /** Widths of the fields of the configuration, by offset; 64 bits are two of 32. */
-export const CONFIG_WIDTHS = new Map<number, number>([
+export const CONFIG_WIDTHS: ReadonlyMap<number, number> = new Map<number, number>([
   ...[
     0x00, 0x04, 0x08, 0x0c, 0x14, 0x1c, 0x24, 0x28, 0x2c, 0x30, 0x34, 0x3c, 0x40, 0x44, 0x48, 0x4c, 0x50, 0x54, 0x58,
   ].map((at): [number, number] => [at, 4]),
@@ -164,17 +170,17 @@ export function followed(
   });
 }
 
-export const INIT_MODERN = [
+export const INIT_MODERN: readonly string[] = [
   ...["R32 0=74726976", "R32 4=2", "R32 8=2", "W32 70=0", "R32 70=0", "W32 70=1", "W32 70=3", "W32 14=1", "R32 10=.*"],
   ...["W32 14=0", "R32 10=.*", "W32 24=1", "W32 20=.*", "W32 24=0", "W32 20=.*", "W32 70=b", "R32 70=b", "W32 30=0"],
   ...["W32 44=1", "W32 70=f", "W32 50=.*"],
 ];
-export const INIT_LEGACY = [
+export const INIT_LEGACY: readonly string[] = [
   ...["R32 0=74726976", "R32 4=1", "R32 8=2", "W32 70=0", "R32 70=0", "W32 70=1", "W32 70=3", "W32 14=0", "R32 10=.*"],
   ...["W32 24=0", "W32 20=.*", "W32 28=1000", "W32 30=0", "R32 40=0", "R32 34=.*", "W32 38=.*", "W32 3c=1000"],
   ...["W32 40=[1-9a-f].*", "W32 70=7", "W32 50=0"],
 ];
-export const QUEUE = [
+export const QUEUE: readonly string[] = [
   "W32 30=0",
   "R32 44=0",
   "R32 34=.*",
@@ -188,8 +194,10 @@ export const QUEUE = [
   "W32 44=1",
 ];
 
-export const accepts = (feature: number) => (recording: Recording) =>
-  recording.log.some(W(0x020)) && ((recording.offered >> BigInt(feature)) & 1n) === 1n;
+export const accepts =
+  (feature: number): ((recording: Recording) => boolean) =>
+  (recording) =>
+    recording.log.some(W(0x020)) && ((recording.offered >> BigInt(feature)) & 1n) === 1n;
 export const acceptsOffered = (id: string, feature: number): Rule => ({
   id,
   what: `accepts feature ${feature} when it is offered`,
