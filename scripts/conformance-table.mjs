@@ -38,7 +38,7 @@ function findings(cases) {
     if (outcome === "pass" || outcome === "skip") continue;
     const key = `${outcome} ${reason}`;
     const known = found.get(key) ?? { outcome, seen: reason, variants: [] };
-    known.variants.push(variant);
+    if (!known.variants.includes(variant)) known.variants.push(variant);
     found.set(key, known);
   }
   return [...found.values()];
@@ -80,6 +80,19 @@ function page(own, qemus) {
     "- *violated*: a MUST is broken; *deviates*: a SHOULD is not followed; *lost*: the device's process hung or died.",
     "- *differs*: only through the legacy interface, of which the standard requires nothing: no accusation.",
     "- *skipped*, *not examined*: nothing was seen, for a reason that is told.",
+    "",
+    "## The suite on another device",
+    "",
+    "A program with QEMU's command line is examined by `vblk conformance --target PATH`. A device that JavaScript can reach needs a",
+    "`SubjectFactory`, which makes devices of it as cases want them; `inProcessSubjects` and `SpawnedSubjects` of",
+    "`virtio-blk/machine` are two.",
+    "",
+    "```ts",
+    'import { conformanceCases, deviceRequirements, runCases, summarise, textReport, variants } from "virtio-blk/conformance";',
+    "",
+    "const results = await runCases({ factory, cases: conformanceCases, variants });",
+    "console.log(textReport(summarise(factory.name, deviceRequirements, results)));",
+    "```",
     "",
     "## QEMU 7.2 through this suite",
     "",

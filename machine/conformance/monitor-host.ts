@@ -10,7 +10,7 @@ export const DEVICE_ID = "device";
 const SECTOR_BYTES = 512;
 /** Rounds of asking the monitor and waiting, after which nothing is due any more that does not wait for somebody. */
 const SETTLE_ROUNDS = 3;
-const SETTLE_PAUSE_MS = 8;
+const SETTLE_PAUSE_MS = 15;
 const UNLIMITED = { bps: 0, bps_rd: 0, bps_wr: 0, iops: 0, iops_rd: 0, iops_wr: 0 };
 
 /**
