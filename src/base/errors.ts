@@ -25,6 +25,7 @@ const ERRNO_TEXTS = {
   EROFS: "Read-only file system",
   ELOOP: "Too many levels of symbolic links",
   ENAMETOOLONG: "File name too long",
+  ERANGE: "Numerical result out of range",
   EOVERFLOW: "Value too large for defined data type",
   ENOTSUP: "Operation not supported",
   ENOMEDIUM: "No medium found",
@@ -79,9 +80,16 @@ export type QmpErrorClass = "GenericError" | "CommandNotFound" | "DeviceNotActiv
 export class QmpError extends Error {
   override readonly name: string = "QmpError";
   readonly errorClass: QmpErrorClass;
+  /** As of a `BlockError`. */
+  readonly hint: string | undefined;
 
-  constructor(message: string, errorClass: QmpErrorClass = "GenericError", options?: ErrorOptions) {
+  constructor(
+    message: string,
+    errorClass: QmpErrorClass = "GenericError",
+    options?: ErrorOptions & { hint?: string | undefined },
+  ) {
     super(message, options);
     this.errorClass = errorClass;
+    this.hint = options?.hint;
   }
 }
