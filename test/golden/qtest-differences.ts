@@ -1,144 +1,301 @@
-// Where this device follows the standard and QEMU does not, as replies of a transcript show it: docs/reference/virtio-registers.md §6.
+// Where this device follows the standard and QEMU does not, as what it has to reply instead: docs/reference/virtio-registers.md, virtio-errors.md.
+import {
+  type Command,
+  type Conversation,
+  elementOf,
+  PACKED_RING,
+  PACKED_RING_END,
+  parseCommand,
+  registerRead,
+  SPLIT_USED_RING,
+} from "./qtest-conversation.ts";
 
-/** One command of a transcript, with both replies. */
-export interface Difference {
+/** One command of a transcript. */
+export interface Step {
   readonly transcript: string;
   readonly step: number;
   readonly command: string;
-  readonly expected: string;
-  readonly actual: string;
-  /** Of the request whose status byte the command reads. */
-  readonly requestType: number | undefined;
-  /** QEMU has answered before that both bits of InterruptStatus are set. */
-  readonly configChanged: boolean;
+  readonly conversation: Conversation;
 }
 
+/** What this device replies, given what QEMU, or the rule before, does: the same where the rule has nothing to say. */
 export interface ExpectedDifference {
+  /** With the place that says so: "registers" is virtio-registers.md, "errors" is virtio-errors.md. */
   readonly reason: string;
-  explains(difference: Difference): boolean;
+  here(reply: string, step: Step): string;
 }
 
-const BANK = 0x0a00_3e00;
-const SPLIT_USED_RING = 0x4001_1000;
-const PACKED_RING = 0x4001_0000;
-const PACKED_RING_END = 0x4001_0400;
+const MODERN_FEATURES_OF_QEMU = 0x3000_6e54;
+const LEGACY_FEATURES_OF_QEMU = 0x3100_6ed4;
+const SIZE_MAX = 1 << 1;
+const SCSI = 1 << 7;
+const ANY_LAYOUT = 1 << 27;
+
 const DESC_F_WRITE = 2;
-const UNSUPPORTED = "OK 0x02";
+const GET_ID = 8;
 /** IN, OUT, FLUSH, GET_ID, DISCARD, WRITE_ZEROES. */
-const REQUEST_TYPES = [0, 1, 4, 8, 11, 13];
-const ID = "4f5241434c453100"; // "ORACLE1" and its NUL
+const REQUEST_TYPES = [0, 1, 4, GET_ID, 11, 13];
+const IOERR = 1;
+const UNSUPP = 2;
+const ID = Buffer.from("ORACLE1\0");
 const ID_BYTES = 20;
 
-/** The offset of the register that a command reads, or -1. */
-function registerRead(command: string): number {
-  const [verb = "", address = ""] = command.split(" ");
-  const offset = Number(address) - BANK;
-  return /^read[bwl]$/.test(verb) && offset >= 0 && offset < 0x200 ? offset : -1;
-}
-
-function value(reply: string): number {
+function number(reply: string): number {
   return Number(reply.slice("OK ".length));
 }
 
-/** What a `read` of RAM was answered; undefined for other commands. */
-function bytesRead({ command, expected, actual }: Difference): { address: number; theirs: Buffer; ours: Buffer } | undefined {
-  const [verb, address] = command.split(" ");
-  if (verb !== "read") return undefined;
-  const bytes = (reply: string): Buffer => Buffer.from(reply.slice("OK 0x".length), "hex");
-  return { address: Number(address), theirs: bytes(expected), ours: bytes(actual) };
+function bytesOf(reply: string): Buffer {
+  return Buffer.from(reply.slice("OK 0x".length), "hex");
 }
 
-/** A register whose value is of no account to the comparison. */
-function register(reason: string, offsets: readonly number[], accept: (theirs: number, ours: number) => boolean): ExpectedDifference {
+function register(value: number): string {
+  return `OK 0x${value.toString(16).padStart(16, "0")}`;
+}
+
+function bytes(content: Buffer): string {
+  return `OK 0x${content.toString("hex")}`;
+}
+
+/** Another value of a register. */
+function registerRule(
+  reason: string,
+  offsets: readonly number[],
+  here: (theirs: number, step: Step) => number,
+): ExpectedDifference {
   return {
     reason,
-    explains: ({ command, expected, actual }) =>
-      offsets.includes(registerRead(command)) && accept(value(expected), value(actual)),
+    here: (reply, step) =>
+      offsets.includes(registerRead(parseCommand(step.command))) ? register(here(number(reply), step)) : reply,
   };
 }
 
-/** Steps of one transcript. */
-function steps(transcript: string, from: number, to: number, reason: string): ExpectedDifference {
+/** Other bytes of the configuration space, by their offsets in the bank, whatever the width that they are read with. */
+function configRule(reason: string, ours: Readonly<Record<number, number>>): ExpectedDifference {
+  const widths: Readonly<Record<string, number>> = { readb: 1, readw: 2, readl: 4 };
   return {
     reason,
-    explains: (difference) => difference.transcript === transcript && difference.step >= from && difference.step <= to,
+    here(reply, { command }) {
+      const parsed = parseCommand(command);
+      const offset = registerRead(parsed);
+      if (offset < 0x100) return reply;
+      const content = Buffer.alloc(8);
+      content.writeBigUInt64LE(BigInt(number(reply)));
+      for (let i = 0; i < widths[parsed.verb]!; i++) content[i] = ours[offset + i] ?? content[i]!;
+      return register(Number(content.readBigUInt64LE()));
+    },
   };
 }
 
-function range(from: number, to: number): number[] {
-  return Array.from({ length: to - from }, (_, i) => from + i);
+/** The replies to some steps of one transcript, word for word. */
+function steps(
+  transcript: string,
+  reason: string,
+  replies: Readonly<Record<number, string>>,
+): ExpectedDifference {
+  return { reason, here: (reply, step) => (step.transcript === transcript ? (replies[step.step] ?? reply) : reply) };
 }
 
-const SHORT_HEADER = "a request whose header is too short ends with an error here; QEMU's device is broken by it until it is reset";
-const EVENT_INDEX = "the first interrupt goes by used_event too; QEMU takes the index before for unknown, and always signals";
+/** Another content of RAM where `covers` says so. */
+function memoryRule(
+  reason: string,
+  covers: (command: Command, step: Step) => boolean,
+  change: (content: Buffer, step: Step) => void,
+): ExpectedDifference {
+  return {
+    reason,
+    here(reply, step) {
+      const command = parseCommand(step.command);
+      if (command.verb !== "read" || !covers(command, step)) return reply;
+      const content = bytesOf(reply);
+      change(content, step);
+      return bytes(content);
+    },
+  };
+}
+
+/**
+ * The length that the request whose status was read last has in the used ring, where QEMU reports `theirs`, all that could be
+ * written: bytes from the first writable one on. GET_ID writes 20 of them; one that failed wrote the last byte, its status, alone.
+ */
+function usedLength(theirs: number, { last: { type, status } }: Conversation): number {
+  if (theirs === 1) return 1;
+  if (status !== 0) return 0;
+  return type === GET_ID && theirs > ID_BYTES + 1 ? ID_BYTES : theirs;
+}
+
+const SHORT_HEADER =
+  "errors §2: a request whose header is too short ends with an error; QEMU's device is broken by it until it is reset";
+const EVENT_INDEX =
+  "registers §2: the first interrupt goes by used_event too; QEMU takes the index before for unknown, and always signals";
+
+/** From here on QEMU answers `modern-edges` with a broken device, and this one goes on. */
+export const BROKEN_AT_EDGES = {
+  transcript: "modern-edges",
+  /** The store to QueueNotify that breaks QEMU's device: up to it both have done the same to the disk. */
+  step: 606,
+  /** The store to QueueNotify of the one write among the requests that follow. */
+  write: { step: 663, address: 0x4010_1000, bytes: 512, offsetBytes: 9 * 512 },
+  /** What the requests end with, by the available index: ranges of a wrong length, then a write and a read. */
+  status: { 38: IOERR, 39: IOERR, 40: IOERR, 41: IOERR, 42: 0, 43: 0 } as Readonly<Record<number, number>>,
+} as const;
+
+/** Where the status byte of most of them is; the last two have theirs behind their data. */
+const EDGES_STATUS = 0x4010_2000;
+
+const atTheEdges: ExpectedDifference = {
+  reason:
+    "errors §2: ranges of 8, 15 or 17 bytes, and two where one is allowed, are an error of that request alone; QEMU's device is broken by the first of them, and answers nothing for the rest of modern-edges",
+  here(reply, { transcript, step, command, conversation }) {
+    if (transcript !== BROKEN_AT_EDGES.transcript || step <= BROKEN_AT_EDGES.step) return reply;
+    if (command === "#irq") return step === BROKEN_AT_EDGES.step + 1 ? reply : "lower 47,raise 47";
+    const parsed = parseCommand(command);
+    switch (registerRead(parsed)) {
+      case 0x060:
+        return register(1);
+      case 0x070:
+        return register(0x0f);
+    }
+    if (parsed.verb !== "read") return reply;
+    const content = bytesOf(reply);
+    const status = BROKEN_AT_EDGES.status[conversation.availableIndex];
+    if (parsed.address === EDGES_STATUS && status !== undefined) content[0] = status;
+    if (parsed.address === SPLIT_USED_RING) content.writeUInt16LE(conversation.availableIndex, 2);
+    return bytes(content);
+  },
+};
 
 export const EXPECTED_DIFFERENCES: readonly ExpectedDifference[] = [
-  register("each device offers its own features; QEMU takes any selector but 0 for 1", [0x010], () => true),
-  register("QueueSizeMax is what queue-size says; QEMU says 1024 always", [0x034], (theirs, ours) => theirs === 1024 && ours === 64),
-  register(
-    "size_max, geometry and num_queues are 0 unless their features are offered; limits are the device's own",
-    [...range(0x108, 0x10c), ...range(0x110, 0x114), ...range(0x120, 0x138)].filter((offset) => offset !== 0x120 && offset !== 0x121),
-    () => true,
+  registerRule(
+    "registers §6, DeviceFeaturesSel: words past the second have no features; QEMU takes any selector but 0 for 1",
+    [0x010],
+    (theirs, { conversation }) => (conversation.featuresWord > 1 ? 0 : theirs),
   ),
-  register("num_queues is 0 without MQ", [0x120], (theirs, ours) => theirs === 0x1_0001 && ours === 1),
-  register("there is nothing behind the last field offered; QEMU reads all ones", range(0x138, 0x140), () => true),
-  steps("modern-config-widths", 114, 114, "writeback can be written once FEATURES_OK is set; QEMU lets anybody write it"),
-  register("a region of shared memory that is not there has no base either: all ones", [0x0b8, 0x0bc], (theirs, ours) => theirs === 0 && ours === 0xffff_ffff),
-  steps("legacy-ro-writes", 33, 33, "the registers of version 1 have no shared memory"),
-  {
-    reason: "a changed configuration sets bit 1 of InterruptStatus alone; QEMU sets both bits",
-    explains: ({ command, expected, actual, configChanged }) =>
-      configChanged && registerRead(command) === 0x060 && value(expected) === (value(actual) | 1),
-  },
-  steps("modern-status-walk", 11, 19, "Status keeps the bits that are set, but for FEATURES_OK and its own; QEMU stores what is written"),
-  steps("modern-bad-features", 7, 7, "FEATURES_OK stays clear when features are accepted that were not offered; QEMU masks them"),
-  ...[
-    steps("legacy-broken-short-header", 25, 60, SHORT_HEADER),
-    steps("modern-broken-short-header", 34, 38, SHORT_HEADER),
-    steps("packed-broken-short-header", 32, 36, SHORT_HEADER),
-    steps("modern-edges", 600, Number.POSITIVE_INFINITY, SHORT_HEADER),
-    steps("legacy-event-idx", 26, 29, EVENT_INDEX),
-    steps("modern-event-idx", 34, 37, EVENT_INDEX),
-  ],
-  {
-    reason: "a request's type is its whole value, and those of legacy devices are none; QEMU leaves bits 0 and 31 out",
-    explains: ({ requestType, actual }) =>
-      requestType !== undefined && !REQUEST_TYPES.includes(requestType) && actual === UNSUPPORTED,
-  },
-  {
-    reason: "GET_ID fills its 20 bytes up with NUL; QEMU writes one NUL",
-    explains: (difference) => {
-      const read = bytesRead(difference);
-      if (read === undefined || read.theirs.subarray(0, 8).toString("hex") !== ID) return false;
-      const { theirs, ours } = read;
-      const padded = Buffer.concat([Buffer.from(ID, "hex"), Buffer.alloc(ID_BYTES - 8), theirs.subarray(ID_BYTES)]);
-      return ours.equals(padded);
+  registerRule(
+    "errors §2, size_max: this device tells the length of a segment that it bears, and so offers SIZE_MAX; QEMU has no bound of its own",
+    [0x010],
+    (theirs) => ([MODERN_FEATURES_OF_QEMU, LEGACY_FEATURES_OF_QEMU].includes(theirs) ? theirs | SIZE_MAX : theirs),
+  ),
+  configRule("registers §4: size_max is 1 MiB; QEMU does not offer it, and says 0", { [0x10a]: 0x10 }),
+  registerRule(
+    "registers §5: SCSI commands are unsupported, so SCSI is not offered; QEMU's device of version 1 offers it, and refuses them",
+    [0x010],
+    (theirs) => (theirs === (LEGACY_FEATURES_OF_QEMU | SIZE_MAX) ? theirs & ~SCSI : theirs),
+  ),
+  registerRule(
+    "registers §3 and §6, Framing: no layout of a request is assumed, and ANY_LAYOUT says so to drivers of version 1",
+    [0x010],
+    (theirs) => (theirs === ((LEGACY_FEATURES_OF_QEMU | SIZE_MAX) & ~SCSI) ? theirs | ANY_LAYOUT : theirs),
+  ),
+  registerRule(
+    "registers §6, QueueSizeMax: it is what queue-size says; QEMU says 1024 always",
+    [0x034],
+    (theirs) => (theirs === 1024 ? 64 : theirs),
+  ),
+  configRule("registers §4: num_queues is 0 without MQ; QEMU fills it in", { [0x122]: 0, [0x123]: 0 }),
+  configRule("registers §6, Config read past end: bytes behind the last field offered are 0; QEMU reads all ones", {
+    [0x138]: 1, // write_zeroes_may_unmap is the last field; wider reads of it go past the end
+    ...Object.fromEntries(Array.from({ length: 7 }, (_, i) => [0x139 + i, 0])),
+  }),
+  steps(
+    "modern-config-widths",
+    "errors §3, Config write before FEATURES_OK: it is ignored, so writeback stays set; QEMU lets anybody write it",
+    { 114: register(1) },
+  ),
+  registerRule(
+    "registers §6, SHM absent: a region that is not there has no base either, all ones",
+    [0x0b8, 0x0bc],
+    (theirs, { transcript }) => (transcript.startsWith("legacy-") ? theirs : 0xffff_ffff),
+  ),
+  registerRule(
+    "registers §1, Legacy register bank: the registers of version 1 have no shared memory",
+    [0x0b0, 0x0b4],
+    (theirs, { transcript }) => (transcript.startsWith("legacy-") ? 0 : theirs),
+  ),
+  registerRule(
+    "registers §6, Config change interrupt: it sets bit 1 of InterruptStatus alone; QEMU sets both bits",
+    [0x060],
+    (theirs, { transcript, conversation }) => {
+      // There QEMU's device breaks instead of using a buffer, which sets the bit here.
+      if (transcript.endsWith("-short-header") || transcript === BROKEN_AT_EDGES.transcript) return theirs;
+      if (theirs === 3) conversation.usedBufferClaimed = true;
+      return conversation.usedBufferClaimed ? theirs & ~1 : theirs;
     },
-  },
-  {
-    reason: "a used length is what was written from the first byte on; QEMU reports all that could be",
-    explains: (difference) => {
-      const read = bytesRead(difference);
-      if (read?.address !== SPLIT_USED_RING) return false;
-      const { theirs, ours } = read;
-      for (let at = 8; at + 4 <= ours.length; at += 8) {
-        if (ours.readUInt32LE(at) > theirs.readUInt32LE(at)) return false;
-        theirs.copy(ours, at, at, at + 4);
+  ),
+  steps(
+    "modern-status-walk",
+    "registers §6, Status transitions: bits that are set stay, but for FEATURES_OK and the device's own; QEMU stores what is written",
+    { 11: register(0x8f), 15: register(0), 17: register(0x8f), 19: register(0x8f) },
+  ),
+  steps(
+    "modern-bad-features",
+    "registers §6, Un-offered bit accepted: FEATURES_OK stays clear; QEMU masks such bits",
+    { 7: register(0x03) },
+  ),
+  steps("legacy-broken-short-header", `${SHORT_HEADER} (version 1)`, {
+    25: "raise 47",
+    26: register(1),
+    28: "OK 0x00000100000000000100000000000000",
+    60: "lower 47,raise 47",
+  }),
+  steps("modern-broken-short-header", `${SHORT_HEADER} (version 2)`, {
+    34: register(1),
+    35: register(0x0f),
+    36: "OK 0x00000100000000000100000000000000",
+    38: register(0x0f),
+  }),
+  steps("packed-broken-short-header", `${SHORT_HEADER} (packed)`, {
+    32: register(1),
+    33: register(0x0f),
+    36: register(0x0f),
+  }),
+  steps("legacy-event-idx", `${EVENT_INDEX} (version 1)`, { 26: "", 27: register(0), 29: "" }),
+  steps("modern-event-idx", `${EVENT_INDEX} (version 2)`, { 34: "", 35: register(0), 37: "" }),
+  memoryRule(
+    "registers §6, Request type decode: a type is its whole value, and those of legacy devices are none; QEMU leaves bits 0 and 31 out",
+    ({ address, argument }, { conversation }) => {
+      const type = argument === 1 ? conversation.typeAt(address) : undefined;
+      return type !== undefined && !REQUEST_TYPES.includes(type);
+    },
+    (content) => {
+      if (content[0] !== 0xff) content[0] = UNSUPP; // 0xff: the driver's own, no request has ended
+    },
+  ),
+  memoryRule(
+    "registers §6, GET_ID padding: it fills its 20 bytes up with NUL; QEMU writes one NUL",
+    ({ address, argument }, { conversation }) => argument > ID.length && conversation.typeAt(address) === GET_ID,
+    (content) => {
+      if (content.subarray(0, ID.length).equals(ID)) content.fill(0, ID.length, ID_BYTES);
+    },
+  ),
+  steps(
+    "legacy-broken-unmapped-addr",
+    "registers §6, used.len: nothing was written to an address where nothing is; QEMU reports all that could be",
+    { 29: "OK 0x00000100000000000000000000000000" },
+  ),
+  memoryRule(
+    "registers §6, used.len: it is what was written from the first byte on; QEMU reports all that could be",
+    ({ address }, { transcript }) => address === SPLIT_USED_RING && !transcript.startsWith("packed-"),
+    (content, { conversation }) => {
+      const index = content.readUInt16LE(2);
+      const at = (element: number): number => 4 + element * 8 + 4;
+      const newest = at(elementOf(index));
+      if (index > 0 && conversation.sawUsed(index) && newest + 4 <= content.length) {
+        const theirs = content.readUInt32LE(newest);
+        conversation.usedLengths.set(elementOf(index), usedLength(theirs, conversation));
       }
-      return ours.equals(theirs);
+      for (const [element, length] of conversation.usedLengths) content.writeUInt32LE(length, at(element));
     },
-  },
-  {
-    reason: "a used descriptor of a packed ring has WRITE set when data were written, and that length; QEMU never sets it",
-    explains: (difference) => {
-      const read = bytesRead(difference);
-      if (read === undefined || read.address < PACKED_RING || read.address >= PACKED_RING_END) return false;
-      const { theirs, ours } = read;
-      if (!difference.transcript.startsWith("packed-") || ours.length !== 16) return false;
-      if (ours.readUInt32LE(8) > theirs.readUInt32LE(8)) return false;
-      theirs.copy(ours, 8, 8, 12);
-      ours.writeUInt16LE(ours.readUInt16LE(14) & ~DESC_F_WRITE, 14);
-      return ours.equals(theirs);
+  ),
+  memoryRule(
+    "registers §6, used.len and Packed WRITE flag: a used descriptor has WRITE set when data were written, and their length; QEMU never sets it",
+    ({ address, argument }, { transcript }) =>
+      transcript.startsWith("packed-") && argument === 16 && address >= PACKED_RING && address < PACKED_RING_END,
+    (content, { conversation }) => {
+      const flags = content.readUInt16LE(14);
+      if (((flags >> 7) & 1) !== ((flags >> 15) & 1)) return; // not used
+      content.writeUInt16LE(flags | DESC_F_WRITE, 14);
+      content.writeUInt32LE(usedLength(content.readUInt32LE(8), conversation), 8);
     },
-  },
+  ),
+  atTheEdges,
 ];
