@@ -1,4 +1,4 @@
-// A guest in a thread of its own that writes, reads back and compares, until its time is over. Run by thread.stress.test.ts.
+// A guest in a thread of its own that writes, reads back and compares, until its time is over. Run by thread-stress.test.ts.
 
 import { parentPort, workerData } from "node:worker_threads";
 import { type Disk, Guest, type RegisterConnection, type RingLayout, ThreadTarget } from "../../../guest/index.ts";
