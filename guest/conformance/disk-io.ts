@@ -42,6 +42,11 @@ export async function readSectors(
   return data;
 }
 
+/** Reads sector 0, whatever it holds: the shortest way to see a queue at work. Fails the case when the device does not. */
+export async function readSector(device: DeviceUnderTest, ring: Ring): Promise<void> {
+  await readSectors(device, ring, 0, 1);
+}
+
 /** Fails the case unless these sectors hold their pattern: `writePattern` wrote them, and nobody after it. */
 export async function checkPattern(
   device: DeviceUnderTest,

@@ -3,13 +3,9 @@
 import { VIRTIO_BLK_T_IN } from "../../constants/blk.ts";
 import { type ConformanceCase, conformanceCase } from "../case.ts";
 import type { DeviceUnderTest } from "../device-under-test.ts";
+import { readSector } from "../disk-io.ts";
 import type { Ring } from "../ring.ts";
 import { LEGACY_GUEST_PAGE_SIZE, LEGACY_PAGE_BYTES, LEGACY_QUEUE_PFN, setUpLegacyRing } from "../ring-set-up.ts";
-
-async function readSector(device: DeviceUnderTest, ring: Ring): Promise<void> {
-  const { status } = await device.execute(ring, { type: VIRTIO_BLK_T_IN, inBytes: 512 });
-  device.equal(status, 0, "the status byte of a read");
-}
 
 /** Brings the device to DRIVER_OK with a queue of other places than usual. */
 async function initialiseWith(

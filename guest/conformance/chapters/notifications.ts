@@ -4,13 +4,7 @@ import { VIRTIO_BLK_T_IN } from "../../constants/blk.ts";
 import { VIRTIO_BLK_F_MQ } from "../../constants/features.ts";
 import { VIRTIO_STATUS_DEVICE_NEEDS_RESET } from "../../constants/status.ts";
 import { type ConformanceCase, conformanceCase } from "../case.ts";
-import type { DeviceUnderTest } from "../device-under-test.ts";
-import type { Ring } from "../ring.ts";
-
-async function readOnce(device: DeviceUnderTest, ring: Ring): Promise<void> {
-  const { status } = await device.execute(ring, { type: VIRTIO_BLK_T_IN, inBytes: 512 });
-  device.equal(status, 0, `the status byte of a read through queue ${ring.index}`);
-}
+import { readSector } from "../disk-io.ts";
 
 export const notificationCases: readonly ConformanceCase[] = [
   conformanceCase(
@@ -25,7 +19,7 @@ export const notificationCases: readonly ConformanceCase[] = [
       device.skipUnless(device.registers.queueSizeMax > 0, "the device has one queue");
       const rings = [0, 1].map((index) => device.setUpRing({ index, size: 8 }, features));
       device.go();
-      for (const ring of [...rings].reverse()) await readOnce(device, ring);
+      for (const ring of [...rings].reverse()) await readSector(device, ring);
     },
     { queues: 2 },
   ),
@@ -35,8 +29,8 @@ export const notificationCases: readonly ConformanceCase[] = [
     "takes the queue from the low 16 bits of a notification with data",
     async (device) => {
       const ring = await device.initialise();
-      await readOnce(device, ring);
-      await readOnce(device, ring);
+      await readSector(device, ring);
+      await readSector(device, ring);
     },
   ),
 

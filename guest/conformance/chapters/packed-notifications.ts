@@ -1,9 +1,9 @@
 // Notifications of a packed virtqueue: VIRTIO 1.4 §2.8.10.
 
 import { VIRTIO_BLK_T_IN } from "../../constants/blk.ts";
-import { VIRTIO_MMIO_INTERRUPT_USED_BUFFER } from "../../constants/mmio.ts";
 import { type ConformanceCase, conformanceCase } from "../case.ts";
 import type { DeviceUnderTest } from "../device-under-test.ts";
+import { checkNotified, checkSilent, forgetNotification } from "../notified.ts";
 import { PACKED_EVENT_F_DISABLE, PACKED_EVENT_F_ENABLE, PackedRing } from "../packed-ring.ts";
 import { RamWatch } from "../ram-watch.ts";
 
@@ -20,26 +20,6 @@ async function readBatch(device: DeviceUnderTest, ring: PackedRing, count: numbe
   ring.notify();
   for (const request of placed)
     device.equal((await device.finish(ring, request)).status, 0, "the status byte of a read");
-}
-
-async function checkNotified(device: DeviceUnderTest, why: string): Promise<void> {
-  const bit = VIRTIO_MMIO_INTERRUPT_USED_BUFFER;
-  await device.until(() => (device.registers.interruptStatus & bit) !== 0, `bit 0 of InterruptStatus is set, ${why}`);
-  device.registers.interruptAck = bit;
-}
-
-async function forgetNotification(device: DeviceUnderTest): Promise<void> {
-  await device.settle();
-  device.registers.interruptAck = VIRTIO_MMIO_INTERRUPT_USED_BUFFER;
-}
-
-async function checkSilent(device: DeviceUnderTest, why: string): Promise<void> {
-  await device.settle();
-  device.equal(
-    device.registers.interruptStatus & VIRTIO_MMIO_INTERRUPT_USED_BUFFER,
-    0,
-    `bit 0 of InterruptStatus, ${why},`,
-  );
 }
 
 /** Flags of the area in which the device says when it wants to be notified. */

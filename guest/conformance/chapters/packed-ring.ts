@@ -11,6 +11,7 @@ import {
 import { VIRTIO_STATUS_DEVICE_NEEDS_RESET } from "../../constants/status.ts";
 import { type ConformanceCase, conformanceCase } from "../case.ts";
 import type { DeviceUnderTest, InitialiseOptions } from "../device-under-test.ts";
+import { readSector } from "../disk-io.ts";
 import { availFlags, PACKED_DESC_F_AVAIL, PACKED_DESC_F_USED, PackedRing, usedFlags } from "../packed-ring.ts";
 import { pattern, writePattern } from "../patterns.ts";
 import { RamWatch } from "../ram-watch.ts";
@@ -22,11 +23,6 @@ async function initialisePacked(device: DeviceUnderTest, options: InitialiseOpti
   const ring = await device.initialise(options);
   if (!(ring instanceof PackedRing)) throw new Error("a case about packed rings has another ring");
   return ring;
-}
-
-async function readSector(device: DeviceUnderTest, ring: PackedRing): Promise<void> {
-  const { status } = await device.execute(ring, { type: VIRTIO_BLK_T_IN, inBytes: 512 });
-  device.equal(status, 0, "the status byte of a read");
 }
 
 /** Waits until the slot is used in the lap of `wrap`. */

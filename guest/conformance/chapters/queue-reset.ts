@@ -4,14 +4,9 @@ import { VIRTIO_BLK_T_IN } from "../../constants/blk.ts";
 import { VIRTIO_MMIO_INTERRUPT_USED_BUFFER, VIRTIO_MMIO_QUEUE_RESET } from "../../constants/mmio.ts";
 import { type ConformanceCase, conformanceCase } from "../case.ts";
 import type { DeviceUnderTest } from "../device-under-test.ts";
+import { readSector } from "../disk-io.ts";
 import { holdOneRead } from "../held-request.ts";
 import { RamWatch } from "../ram-watch.ts";
-import type { Ring } from "../ring.ts";
-
-async function readSector(device: DeviceUnderTest, ring: Ring): Promise<void> {
-  const { status } = await device.execute(ring, { type: VIRTIO_BLK_T_IN, inBytes: 512 });
-  device.equal(status, 0, "the status byte of a read");
-}
 
 /** Writes 1 to QueueReset of queue 0 and waits until it reads 0. */
 async function resetQueue(device: DeviceUnderTest): Promise<void> {

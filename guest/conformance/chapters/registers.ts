@@ -29,17 +29,12 @@ import {
 } from "../../constants/mmio.ts";
 import { type ConformanceCase, conformanceCase } from "../case.ts";
 import type { DeviceUnderTest } from "../device-under-test.ts";
+import { readSector } from "../disk-io.ts";
 import { holdOneRead } from "../held-request.ts";
 import { breakRing } from "../provocations.ts";
 import { RamWatch } from "../ram-watch.ts";
-import type { Ring } from "../ring.ts";
 
 const ALL_ONES = 0xffff_ffff;
-
-async function readSector(device: DeviceUnderTest, ring: Ring): Promise<void> {
-  const { status } = await device.execute(ring, { type: VIRTIO_BLK_T_IN, inBytes: 512 });
-  device.equal(status, 0, "the status byte of a read");
-}
 
 async function untilInterruptStatus(device: DeviceUnderTest, bit: number): Promise<void> {
   await device.until(() => (device.registers.interruptStatus & bit) !== 0, `bit ${bit} of InterruptStatus is set`);

@@ -1,10 +1,10 @@
 // Used buffer notifications of a split virtqueue: VIRTIO 1.4 §2.7.7.
 
 import { VIRTIO_BLK_T_IN } from "../../constants/blk.ts";
-import { VIRTIO_MMIO_INTERRUPT_USED_BUFFER } from "../../constants/mmio.ts";
 import { VIRTQ_AVAIL_F_NO_INTERRUPT } from "../../constants/ring.ts";
 import { type ConformanceCase, conformanceCase } from "../case.ts";
 import type { DeviceUnderTest } from "../device-under-test.ts";
+import { checkNotified, checkSilent } from "../notified.ts";
 import { SplitRing } from "../split-ring.ts";
 
 async function initialiseSplit(device: DeviceUnderTest): Promise<SplitRing> {
@@ -19,21 +19,6 @@ async function readBatch(device: DeviceUnderTest, ring: SplitRing, count: number
   ring.notify();
   for (const request of placed)
     device.equal((await device.finish(ring, request)).status, 0, "the status byte of a read");
-}
-
-async function checkNotified(device: DeviceUnderTest, why: string): Promise<void> {
-  const bit = VIRTIO_MMIO_INTERRUPT_USED_BUFFER;
-  await device.until(() => (device.registers.interruptStatus & bit) !== 0, `bit 0 of InterruptStatus is set, ${why}`);
-  device.registers.interruptAck = bit;
-}
-
-async function checkSilent(device: DeviceUnderTest, why: string): Promise<void> {
-  await device.settle();
-  device.equal(
-    device.registers.interruptStatus & VIRTIO_MMIO_INTERRUPT_USED_BUFFER,
-    0,
-    `bit 0 of InterruptStatus, ${why},`,
-  );
 }
 
 export const splitNotificationCases: readonly ConformanceCase[] = [

@@ -13,6 +13,7 @@ import { passesEvent } from "../../event-index.ts";
 import type { PlacedRequest } from "../block-requests.ts";
 import { type ConformanceCase, conformanceCase } from "../case.ts";
 import type { DeviceUnderTest } from "../device-under-test.ts";
+import { readSector } from "../disk-io.ts";
 import { pattern, writePattern } from "../patterns.ts";
 import { RamWatch } from "../ram-watch.ts";
 import type { Ring } from "../ring.ts";
@@ -26,11 +27,6 @@ const FULL_RING = 4;
 function split(ring: Ring): SplitRing {
   if (!(ring instanceof SplitRing)) throw new Error("a case about split rings has another ring");
   return ring;
-}
-
-async function readSector(device: DeviceUnderTest, ring: Ring): Promise<void> {
-  const { status } = await device.execute(ring, { type: VIRTIO_BLK_T_IN, inBytes: 512 });
-  device.equal(status, 0, "the status byte of a read");
 }
 
 /** The parts of a read of one sector, placed in RAM by hand: header, data and status, apart from each other. */
