@@ -110,7 +110,7 @@ describe("vblk run", () => {
         "--trace",
         "virtio_set_status",
       ]);
-      expect(text.stderr).toMatch(/^ +\d+\.\d{3} virtio_blk_handle_read head=\d+ sector=1 bytes=1024$/m);
+      expect(text.stderr).toMatch(/^ +\d+\.\d{3} virtio_blk_handle_read head=\d+ type=0 sector=1 bytes=1024$/m);
       expect(text.stderr).toContain(" virtio_set_status value=15");
       expect(text.stderr).not.toContain("virtio_mmio_read");
       const json = await runCli([
