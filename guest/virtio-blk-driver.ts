@@ -3,14 +3,12 @@
 import { assert } from "../src/base/assert.ts";
 import type { GuestAllocator } from "./allocator.ts";
 import type { BlockRequest } from "./block-request.ts";
-import { VIRTIO_BLK_CONFIG_WRITEBACK, VIRTIO_BLK_Z_HM } from "./constants/blk.ts";
+import { VIRTIO_BLK_Z_HM } from "./constants/blk.ts";
 import {
   type FeatureSet,
   featureSet,
   hasFeature,
-  VIRTIO_BLK_F_CONFIG_WCE,
   VIRTIO_BLK_F_DISCARD,
-  VIRTIO_BLK_F_FLUSH,
   VIRTIO_BLK_F_ZONED,
   VIRTIO_F_RING_PACKED,
 } from "./constants/features.ts";
@@ -22,11 +20,12 @@ import {
 import { VIRTIO_STATUS_ACKNOWLEDGE, VIRTIO_STATUS_DRIVER, VIRTIO_STATUS_DRIVER_OK } from "./constants/status.ts";
 import { createVirtqueue } from "./create-virtqueue.ts";
 import { GuestClosedError, GuestDriverError } from "./errors.ts";
+import { LiveConfig } from "./live-config.ts";
 import { RequestQueue } from "./request-queue.ts";
 import { RequestRing } from "./request-ring.ts";
 import { SubmissionTurn } from "./submission-turn.ts";
 import type { GuestTarget } from "./target.ts";
-import { readVirtioBlkConfig, readZonedModel, type VirtioBlkConfig } from "./virtio-blk-config.ts";
+import { readZonedModel, type VirtioBlkConfig } from "./virtio-blk-config.ts";
 import type { VirtioBlkDriverOptions } from "./virtio-blk-driver-options.ts";
 import { acceptableFeatures, queueCount, queueSize, requiredFeatures, transferLimits } from "./virtio-blk-limits.ts";
 import { type DeviceIdentity, VirtioMmioDriver } from "./virtio-mmio-driver.ts";
@@ -55,12 +54,11 @@ export class VirtioBlkDriver {
   readonly #allocator: GuestAllocator;
   readonly #options: VirtioBlkDriverOptions;
   readonly #watchdog: Watchdog;
-  readonly #configListeners = new Set<() => void>();
   #queues: Virtqueue[] = [];
   #segmentBytes = 0;
   #requests: RequestQueue | undefined;
   #features: FeatureSet = 0n;
-  #config: VirtioBlkConfig = { capacitySectors: 0 };
+  #config: LiveConfig | undefined;
   #maxTransferBytes = 0;
   #unsubscribe: (() => void) | undefined;
   #ended: { readonly reason: unknown } | undefined;
@@ -84,7 +82,7 @@ export class VirtioBlkDriver {
 
   /** The configuration as last read: at the start, and after each change that the device announced. */
   get config(): VirtioBlkConfig {
-    return this.#config;
+    return this.#config?.current ?? { capacitySectors: 0 };
   }
 
   /** Descriptors of a request queue: of the smallest. */
@@ -125,7 +123,7 @@ export class VirtioBlkDriver {
       transport.addStatus(VIRTIO_STATUS_ACKNOWLEDGE);
       transport.addStatus(VIRTIO_STATUS_DRIVER);
       this.#negotiate();
-      this.#config = readVirtioBlkConfig(transport, this.#features);
+      this.#config = new LiveConfig(transport, this.#features);
       this.#setUpRequestQueues();
       this.#unsubscribe = this.#target.onInterrupt(() => this.#pump());
       transport.addStatus(VIRTIO_STATUS_DRIVER_OK);
@@ -159,26 +157,17 @@ export class VirtioBlkDriver {
 
   /** Whether the device caches writes until a flush: §5.2.5.1. */
   get writeback(): boolean {
-    if (this.#ended !== undefined) throw this.#ended.reason;
-    if (!hasFeature(this.#features, VIRTIO_BLK_F_CONFIG_WCE)) return hasFeature(this.#features, VIRTIO_BLK_F_FLUSH);
-    return this.transport.readConfig(VIRTIO_BLK_CONFIG_WRITEBACK, 1) !== 0;
+    return this.#livingConfig.writeback;
   }
 
   set writeback(on: boolean) {
-    if (this.#ended !== undefined) throw this.#ended.reason;
-    if (!hasFeature(this.#features, VIRTIO_BLK_F_CONFIG_WCE)) {
-      throw new GuestDriverError(
-        "feature-missing",
-        "VIRTIO_BLK_F_CONFIG_WCE was not negotiated: the cache mode is fixed",
-      );
-    }
-    this.transport.writeConfig(VIRTIO_BLK_CONFIG_WRITEBACK, on ? 1 : 0, 1);
+    this.#livingConfig.writeback = on;
   }
 
   /** Calls `listener` after each change of the configuration, once `config` has the new one; the function returned ends that. */
   onConfigChange(listener: () => void): () => void {
-    this.#configListeners.add(listener);
-    return () => this.#configListeners.delete(listener);
+    assert(this.#config !== undefined, "onConfigChange: the driver is not started");
+    return this.#config.onChange(listener);
   }
 
   /**
@@ -212,7 +201,7 @@ export class VirtioBlkDriver {
     this.#ended = { reason };
     this.#unsubscribe?.();
     this.#watchdog.stop();
-    this.#configListeners.clear();
+    this.#config?.forgetListeners();
     this.#requests?.failAll(reason);
   }
 
@@ -224,6 +213,12 @@ export class VirtioBlkDriver {
     else for (const queue of this.#queues) queue.release();
     this.#requests = undefined;
     this.#queues = [];
+  }
+
+  get #livingConfig(): LiveConfig {
+    if (this.#ended !== undefined) throw this.#ended.reason;
+    assert(this.#config !== undefined, "configuration: the driver is not started");
+    return this.#config;
   }
 
   // @virtio BLK-DRV-006
@@ -239,9 +234,9 @@ export class VirtioBlkDriver {
   }
 
   #setUpRequestQueues(): void {
-    const count = queueCount(this.#config, this.#options.queues);
+    const count = queueCount(this.config, this.#options.queues);
     for (let index = 0; index < count; index++) this.#setUpQueue(index, this.#options.queueSize);
-    const limits = transferLimits(this.#config, this.queueSize, this.#allocator.freeBytes, this.#options);
+    const limits = transferLimits(this.config, this.queueSize, this.#allocator.freeBytes, this.#options);
     this.#maxTransferBytes = limits.transferBytes;
     this.#segmentBytes = limits.segmentBytes;
     const rings = this.#queues.map((queue) => this.#ringOf(queue));
@@ -335,7 +330,10 @@ export class VirtioBlkDriver {
       const cause = this.transport.acknowledgeInterrupt();
       if (cause === 0) break;
       const count = (cause & VIRTIO_MMIO_INTERRUPT_USED_BUFFER) !== 0 ? requests.drain() : 0;
-      if ((cause & VIRTIO_MMIO_INTERRUPT_CONFIG_CHANGE) !== 0) this.#readChangedConfig();
+      if ((cause & VIRTIO_MMIO_INTERRUPT_CONFIG_CHANGE) !== 0) {
+        this.#checkAlive();
+        this.#config?.reread();
+      }
       if (count > 0) {
         ended = true;
         idle = 0;
@@ -347,13 +345,6 @@ export class VirtioBlkDriver {
       }
     }
     return ended;
-  }
-
-  // @virtio BLK-DRV-014
-  #readChangedConfig(): void {
-    this.#checkAlive();
-    this.#config = readVirtioBlkConfig(this.transport, this.#features);
-    for (const listener of this.#configListeners) queueMicrotask(listener);
   }
 
   /** A device that needs a reset says so with a configuration change interrupt, if it still can: §2.1.2. */
