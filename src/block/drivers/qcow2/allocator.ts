@@ -56,9 +56,11 @@ export class ClusterAllocator {
       }
       const block = await this.#refcounts.blockOf(cluster);
       if (block === undefined) {
-        this.#checkFree(cluster * clusterBytes, clusterBytes);
-        await this.#refcounts.addBlock(cluster);
-        cluster--; // look at it again: it is in use now
+        // At the beginning of the row, so that it does not cut the row where the block's clusters begin.
+        this.#checkFree(start * clusterBytes, clusterBytes);
+        const moved = await this.#refcounts.addBlock(cluster, start);
+        if (!moved) start++;
+        cluster--; // look at it again: it is counted now, and perhaps in use
       } else if (this.#refcounts.getIn(block, cluster) !== 0) start = cluster + 1;
     }
     const offsetBytes = start * clusterBytes;

@@ -5,12 +5,14 @@ import { BlockError } from "../../../base/errors.ts";
 import { tracePoint } from "../../../base/trace.ts";
 import { ClusterAllocator } from "./allocator.ts";
 import { AsyncMutex, ClusterLocks } from "./async-mutex.ts";
+import { bitmapsExtension } from "./bitmap-extension.ts";
 import { ClusterMapping } from "./cluster-mapping.ts";
 import { COMPAT_LAZY_REFCOUNTS, INCOMPAT_CORRUPT, INCOMPAT_DIRTY } from "./feature-table.ts";
 import type { Layout } from "./format.ts";
 import { type Qcow2Header, serialiseHeader } from "./header.ts";
 import type { Qcow2File } from "./image-file.ts";
 import { L1Table } from "./l1-table.ts";
+import { MetadataMap } from "./metadata-map.ts";
 import { Refcounts } from "./refcounts.ts";
 import { type CachedTable, TableCache } from "./table-cache.ts";
 
@@ -57,6 +59,8 @@ export class Qcow2Image {
   readonly lazyRefcounts: boolean;
   #pendingFrees: { offsetBytes: number; lengthBytes: number }[] = [];
   #corrupt = false;
+  /** L2 tables and refcount blocks. */
+  readonly #tables: MetadataMap;
 
   constructor(parts: ImageParts) {
     const { file, header, layout } = parts;
@@ -65,6 +69,7 @@ export class Qcow2Image {
     this.layout = layout;
     this.lazyRefcounts = parts.lazyRefcounts;
     this.l1 = new L1Table(header.l1Offset, parts.l1);
+    this.#tables = new MetadataMap(layout.clusterBytes);
     this.l2 = new TableCache({
       file,
       tableBytes: layout.clusterBytes,
@@ -78,12 +83,15 @@ export class Qcow2Image {
       tableOffset: header.refcountTableOffset,
       table: parts.refcountTable,
       cacheTables: parts.refcountCacheTables,
+      blockAdded: (offsetBytes) => this.#tables.add(offsetBytes),
       tableMoved: (offsetBytes, clusters) => {
         header.refcountTableOffset = offsetBytes;
         header.refcountTableClusters = clusters;
         return this.writeHeader();
       },
     });
+    for (let i = 0; i < this.l1.entries; i++) this.#noteTable(this.l1.l2Offset(i));
+    for (let i = 0; i < this.refcounts.blocks; i++) this.#noteTable(this.refcounts.blockOffset(i));
     this.mapping = new ClusterMapping(layout);
     this.allocator = new ClusterAllocator({
       file,
@@ -128,7 +136,11 @@ export class Qcow2Image {
     await this.file.reach(own + clusterBytes);
     const table = this.l2.add(own, bytes);
     this.l1.set(index, own);
-    if (offset !== 0) this.freeLater(offset, clusterBytes);
+    this.#tables.add(own);
+    if (offset !== 0) {
+      this.#tables.remove(offset);
+      this.freeLater(offset, clusterBytes);
+    }
     return table;
   }
 
@@ -210,11 +222,19 @@ export class Qcow2Image {
     const within = (start: number, length: number): boolean => start < end && offsetBytes < start + length;
     if (within(0, clusterBytes)) return "qcow2_header";
     if (within(this.l1.offsetBytes, this.l1.entries * 8)) return "active L1 table";
-    if (this.l1.overlapping(offsetBytes, end, clusterBytes) !== undefined) return "active L2 table";
-    if (this.refcounts.overlaps(offsetBytes, end)) return "refcount block";
+    if (within(this.refcounts.tableOffset, this.refcounts.tableBytes)) return "refcount table";
+    const bitmaps = bitmapsExtension(this.header);
+    if (bitmaps !== undefined && within(bitmaps.directoryOffset, bitmaps.directoryBytes)) return "bitmap directory";
     const { snapshotsOffset, snapshotCount } = this.header;
     if (snapshotCount > 0 && within(snapshotsOffset, clusterBytes)) return "snapshot table";
+    if (this.#tables.overlaps(offsetBytes, lengthBytes) === false) return undefined;
+    if (this.l1.overlapping(offsetBytes, end, clusterBytes) !== undefined) return "active L2 table";
+    if (this.refcounts.overlaps(offsetBytes, end)) return "refcount block";
     return undefined;
+  }
+
+  #noteTable(offsetBytes: number): void {
+    if (offsetBytes !== 0) this.#tables.add(offsetBytes);
   }
 
   #checkFree(offsetBytes: number, lengthBytes: number): void {

@@ -2,6 +2,7 @@
 
 import { BlockError } from "../../../base/errors.ts";
 import type { BlockNode } from "../../node.ts";
+import { checkBitmapsExtension, hasStaleBitmaps, setBitmapsExtension } from "./bitmap-extension.ts";
 import {
   AUTOCLEAR_BITMAPS,
   COMPAT_LAZY_REFCOUNTS,
@@ -48,6 +49,7 @@ const MIN_CACHE_TABLES = 4;
 export async function openImage(node: BlockNode, options: OpenImageOptions): Promise<Qcow2Image> {
   const header = await readHeader(node);
   const layout = checkHeader(header, options.readOnly);
+  checkBitmapsExtension(header, node.name);
   const file = new Qcow2File(node, layout.clusterBytes);
   const { clusterBytes } = layout;
   await checkSnapshots(file, header);
@@ -72,8 +74,9 @@ export async function openImage(node: BlockNode, options: OpenImageOptions): Pro
 export async function beginWriting(image: Qcow2Image): Promise<void> {
   const { header } = image;
   const autoclear = header.autoclear & AUTOCLEAR_BITMAPS;
-  if (autoclear !== header.autoclear) {
+  if (autoclear !== header.autoclear || hasStaleBitmaps(header)) {
     header.autoclear = autoclear;
+    if (hasStaleBitmaps(header)) setBitmapsExtension(header, undefined);
     await image.mutex.run(() => image.writeHeader());
   }
   if ((header.incompatible & INCOMPAT_DIRTY) === 0n) return;

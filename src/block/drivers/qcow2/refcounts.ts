@@ -18,6 +18,8 @@ export interface RefcountsOptions {
   readonly table: Uint8Array;
   readonly cacheTables: number;
   readonly tableMoved: TableMoved;
+  /** There is a block at this offset from now on. */
+  readonly blockAdded: (offsetBytes: number) => void;
 }
 
 /**
@@ -29,6 +31,7 @@ export class Refcounts {
   readonly #file: Qcow2File;
   readonly #layout: Layout;
   readonly #tableMoved: TableMoved;
+  readonly #blockAdded: (offsetBytes: number) => void;
   #tableOffset: number;
   #table: Uint8Array;
   #view: DataView;
@@ -36,6 +39,7 @@ export class Refcounts {
 
   constructor(options: RefcountsOptions) {
     const { file, layout, tableOffset, table, cacheTables, tableMoved } = options;
+    this.#blockAdded = options.blockAdded;
     this.#file = file;
     this.#layout = layout;
     this.#tableOffset = tableOffset;
@@ -107,13 +111,21 @@ export class Refcounts {
     return count;
   }
 
-  /** Makes a block for the clusters around `cluster`, in `cluster` itself, which is free. */
-  async addBlock(cluster: number): Promise<void> {
-    const { clusterBytes, refcountOrder, refcountsPerBlock } = this.#layout;
+  /**
+   * Makes a block for the clusters around `cluster`, in the cluster `place`, which is free and counted already unless it is `cluster`
+   * itself. True if the table was moved to do so: then `cluster` and some behind it are in use, and `place` is still free.
+   */
+  async addBlock(cluster: number, place: number): Promise<boolean> {
+    const { clusterBytes, refcountsPerBlock } = this.#layout;
     const index = Math.floor(cluster / refcountsPerBlock);
-    if (index >= this.blocks) return this.#growTable(cluster, index);
+    if (index >= this.blocks) {
+      await this.#growTable(cluster, index);
+      return true;
+    }
     await this.#file.event("refblock_alloc");
-    setRefcount(await this.insertBlock(index, cluster * clusterBytes), refcountOrder, cluster % refcountsPerBlock, 1);
+    await this.insertBlock(index, place * clusterBytes);
+    await this.change(place, 1);
+    return false;
   }
 
   /** Makes the block number `index`, all of whose counts are 0, at a place that nobody uses. EFBIG where the table ends before. */
@@ -123,6 +135,7 @@ export class Refcounts {
     if (this.cache.crowded) await this.cache.writeOut();
     this.#file.takeFresh(offsetBytes, clusterBytes);
     this.#setEntry(index, offsetBytes);
+    this.#blockAdded(offsetBytes);
     return this.cache.add(offsetBytes, new Uint8Array(clusterBytes));
   }
 
@@ -181,6 +194,7 @@ export class Refcounts {
       const offset = (first + i) * clusterBytes;
       added.push(this.cache.add(offset, new Uint8Array(clusterBytes)));
       setUint64(view, (firstIndex + i) * 8, offset);
+      this.#blockAdded(offset);
     }
     const total = newBlocks + tableClusters;
     for (let cluster = first; cluster < first + total; cluster++)
