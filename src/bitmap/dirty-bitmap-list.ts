@@ -39,6 +39,13 @@ export class DirtyBitmapList {
     return this.#bitmaps.length;
   }
 
+  /** Then the node takes no writes: what they change could not be recorded. */
+  get anyReadonly(): boolean {
+    const bitmaps = this.#bitmaps;
+    for (let i = 0; i < bitmaps.length; i++) if (bitmaps[i]!.readonly) return true;
+    return false;
+  }
+
   /** Newest first. */
   [Symbol.iterator](): IterableIterator<DirtyBitmap> {
     return this.#bitmaps.values();

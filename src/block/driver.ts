@@ -1,6 +1,7 @@
 // What a node asks of the driver below it: the contract that every format, protocol and test driver keeps.
 
 import type { IoVector } from "../base/io-vector.ts";
+import type { BitmapStore } from "./bitmap-store.ts";
 import type { DebugPoints } from "./debug-points.ts";
 import type { BlockNode } from "./node.ts";
 import type { NodeSettings } from "./node-settings.ts";
@@ -129,6 +130,8 @@ export interface BlockDriver {
   readonly lifetime?: DiskLifetime | undefined;
   /** Of a zoned disk. The node has asked them before it calls the driver. */
   readonly zones?: BlockZones;
+  /** Of a format that keeps dirty bitmaps in its images. */
+  readonly bitmapStore?: BitmapStore;
   /** Of a filter that keeps a snapshot of the node below it. */
   readonly snapshot?: SnapshotSource;
   /**

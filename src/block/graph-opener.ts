@@ -1,8 +1,9 @@
 // Opens nodes with their children from options, and closes them with what stands below for their sake alone.
 
 import type { Clock } from "../base/clock.ts";
-import { QmpError } from "../base/errors.ts";
+import { BlockError, QmpError } from "../base/errors.ts";
 import { tracePoint } from "../base/trace.ts";
+import { loadBitmaps, storeAndReleaseBitmaps } from "./bitmap-store.ts";
 import type { NodeParent } from "./drain.ts";
 import type { ChildRole } from "./driver.ts";
 import type { FoundNode } from "./graph.ts";
@@ -62,6 +63,8 @@ export class GraphOpener {
     const errors: unknown[] = [];
     const note = (error: unknown): number => errors.push(error);
     await flush(node).catch(note);
+    // What could not be stored is marked in the image as in use. The node is closed all the same.
+    await storeAndReleaseBitmaps(node).catch(noteFailedStore);
     for (const bitmap of [...node.bitmaps]) node.bitmaps.release(bitmap);
     await node.close().catch(note);
     this.#graph.names.release(node.name);
@@ -194,10 +197,18 @@ export class GraphOpener {
     });
     const driver = await this.#drivers.get(options.driver)!.open(context);
     const readOnly = settings.readOnly || (settings.autoReadOnly && driver.readOnly);
+    let node: BlockNode;
     try {
-      return new BlockNode({ name, driver, ...settings, readOnly });
+      node = new BlockNode({ name, driver, ...settings, readOnly });
     } catch (error) {
       await driver.close();
+      throw error;
+    }
+    try {
+      await loadBitmaps(node);
+      return node;
+    } catch (error) {
+      await node.close();
       throw error;
     }
   }
@@ -254,6 +265,11 @@ export function wouldCreateCycle(child: string, role: ChildRole, parent: string)
 async function flush(node: BlockNode): Promise<void> {
   using _drained = await node.drain();
   if (!node.readOnly) await node.flush();
+}
+
+/** It was told of already; what is no mistake of an image or its user is ours. */
+function noteFailedStore(error: unknown): void {
+  if (!(error instanceof BlockError || error instanceof QmpError)) throw error;
 }
 
 function isFile(child: ChildOption): boolean {

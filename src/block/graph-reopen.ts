@@ -1,6 +1,7 @@
 // blockdev-reopen: other options for nodes that are in use, all of them or none. docs/reference/corrections.md C5.
 
 import { QmpError } from "../base/errors.ts";
+import { makeBitmapsWritable, storeForReadOnly } from "./bitmap-store.ts";
 import type { DrainedSection } from "./drain.ts";
 import type { BlockDriver, ChildRole, PreparedReopen } from "./driver.ts";
 import type { BlockGraph } from "./graph.ts";
@@ -33,6 +34,9 @@ interface Change {
   readonly opener: DriverOpener;
   readonly options: BlockdevOptions;
   settings: NodeSettings;
+  readonly before: NodeSettings;
+  /** Its bitmaps have been stored, for it becomes read-only. */
+  stored: boolean;
   /** Another driver, where options of its own change. */
   driver: BlockDriver | undefined;
   /** A change of the driver that it has. */
@@ -60,6 +64,8 @@ export async function reopenNodes(services: ReopenServices, list: readonly Block
     for (const { entry } of changes) sections.push(await entry.node.drain());
     const { drivers, children } = await carryOut(services, changes, held);
     for (const { prepared } of changes) await prepared?.finish();
+    for (const { entry, before } of changes.toReversed())
+      if (before.readOnly && !entry.node.readOnly) await makeBitmapsWritable(entry.node);
     for (const driver of drivers) await driver.close();
     for (const node of children) await graph.release(node);
   } finally {
@@ -81,9 +87,10 @@ async function carryOut(services: ReopenServices, changes: readonly Change[], he
 
 /** Nothing that was made ready is needed. */
 async function giveUp(changes: readonly Change[]): Promise<void> {
-  for (const { driver, prepared } of changes) {
+  for (const { entry, driver, prepared, stored } of changes) {
     await driver?.close();
     await prepared?.abort();
+    if (stored) await makeBitmapsWritable(entry.node);
   }
 }
 
@@ -117,7 +124,8 @@ function plan(
   opener.reopen.check?.(options, node);
   checkFile(services.graph, node, options["file"]);
   refuseChanges(node.driver, entry.options, options, changeable);
-  changes.push({ entry, opener, options, settings, driver: undefined, prepared: undefined });
+  const before = node.settings;
+  changes.push({ entry, opener, options, settings, before, stored: false, driver: undefined, prepared: undefined });
   for (const { role, node: child } of node.driver.children) {
     const given = options[role];
     if (!isInlineChild(given)) continue;
@@ -139,6 +147,10 @@ function checkFile(graph: BlockGraph, node: BlockNode, given: OptionValue | unde
 /** Makes ready whatever may fail. */
 async function prepare(services: ReopenServices, change: Change, held: LetGo[]): Promise<void> {
   const { entry, opener, options, settings } = change;
+  if (settings.readOnly && !entry.node.readOnly) {
+    await storeForReadOnly(entry.node);
+    change.stored = true;
+  }
   const changed = opener.reopen!.changeable.some((option) => changes(option, entry, options));
   if (changed) {
     const children = childrenAfter(services.graph, change);

@@ -216,6 +216,7 @@ export class BlockNode extends GraphNode {
       throw new BlockError("ENOTSUP", "Image format driver does not support resize");
     if (lengthBytes > MAX_NODE_BYTES) throw new BlockError("EFBIG");
     this.bitmaps.checkTruncate(Math.ceil(lengthBytes / SECTOR_SIZE_BYTES) * SECTOR_SIZE_BYTES);
+    await this.driver.bitmapStore?.checkResize(this.bitmaps);
     await this.driver.resize(lengthBytes);
     this.childResized();
   }
@@ -379,6 +380,7 @@ export class BlockNode extends GraphNode {
   #checkChange(offset: number, length: number): void {
     this.#checkRange(offset, length);
     if (this.#readOnly) throw new BlockError("EPERM", "Block node is read-only");
+    if (this.bitmaps.count > 0 && this.bitmaps.anyReadonly) throw new BlockError("EPERM");
   }
 
   /** Formats and filters pass flushes on, for what is below may have been told otherwise. */

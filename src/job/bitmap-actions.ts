@@ -32,11 +32,11 @@ export function addBitmapAction(add: () => FoundBitmap): TransactionAction {
  * Marks the bitmap, which is gone when all is committed. `forget` takes one that is stored out of its image, at once; that is
  * not undone, but the bitmap is stored again when the node is closed.
  */
-export function removeBitmapAction(
-  find: () => FoundBitmap,
-  forget?: (bitmap: DirtyBitmap) => void | Promise<void>,
+export function removeBitmapAction<Found extends FoundBitmap>(
+  find: () => Found,
+  forget?: (found: Found) => void | Promise<void>,
 ): TransactionAction {
-  let marked: FoundBitmap | undefined;
+  let marked: Found | undefined;
   const unmark = ({ bitmap }: FoundBitmap): void => {
     bitmap.skipStore = false;
     bitmap.setBusy(false);
@@ -46,7 +46,7 @@ export function removeBitmapAction(
     async prepare() {
       const found = find();
       checkDirtyBitmap(found.bitmap, BITMAP_BUSY | BITMAP_RO);
-      if (found.bitmap.persistent && !found.bitmap.skipStore) await forget?.(found.bitmap);
+      if (found.bitmap.persistent && !found.bitmap.skipStore) await forget?.(found);
       found.bitmap.skipStore = true;
       found.bitmap.setBusy(true);
       marked = found;

@@ -49,7 +49,7 @@ async function state(): Promise<unknown> {
 const get = (name: string) => (): DirtyBitmap => bench.source.bitmaps.get(name);
 const add = (name: string, disabled = false) =>
   addBitmapAction(() => ({ list: bench.source.bitmaps, bitmap: bench.source.bitmaps.add({ name, disabled }) }));
-const remove = (name: string, forget?: (bitmap: DirtyBitmap) => Promise<void>) =>
+const remove = (name: string, forget?: (found: { bitmap: DirtyBitmap }) => Promise<void>) =>
   removeBitmapAction(() => ({ list: bench.source.bitmaps, bitmap: get(name)() }), forget);
 const merge = (target: string, ...sources: string[]) =>
   mergeBitmapsAction(get(target), function* () {
@@ -195,7 +195,7 @@ describe("Actions on bitmaps", () => {
 
   it("take a stored bitmap out of its image at once", async () => {
     const forgotten: string[] = [];
-    const forget = async (bitmap: DirtyBitmap): Promise<void> => {
+    const forget = async ({ bitmap }: { bitmap: DirtyBitmap }): Promise<void> => {
       forgotten.push(bitmap.name!);
     };
     get("b")().persistent = true;

@@ -6,8 +6,9 @@ import type { DirtyBitmapList } from "../../bitmap/dirty-bitmap-list.ts";
 import type { BlockGraph } from "../../block/graph.ts";
 import type { BlockNode } from "../../block/node.ts";
 
-/** A bitmap and the list of its node. */
+/** A bitmap, its node and the list of that. */
 export interface FoundBitmap {
+  readonly node: BlockNode;
   readonly list: DirtyBitmapList;
   readonly bitmap: DirtyBitmap;
 }
@@ -22,6 +23,7 @@ export function findBitmapNode(graph: BlockGraph, name: string): BlockNode {
 
 /** The bitmap `name` of the node that `node` means. */
 export function findBitmap(graph: BlockGraph, node: string, name: string): FoundBitmap {
-  const list = findBitmapNode(graph, node).bitmaps;
-  return { list, bitmap: list.get(name) };
+  const found = findBitmapNode(graph, node);
+  const list = found.bitmaps;
+  return { node: found, list, bitmap: list.get(name) };
 }

@@ -1,10 +1,13 @@
 // Commands on dirty bitmaps: docs/reference/bitmaps.md §3.
 
 import { QmpError } from "../../base/errors.ts";
-import { checkBitmapName, checkGranularity } from "../../bitmap/bitmap-arguments.ts";
+import { checkBitmapName, checkGranularity, defaultGranularity } from "../../bitmap/bitmap-arguments.ts";
+import { BITMAP_BUSY, BITMAP_RO, checkDirtyBitmap } from "../../bitmap/bitmap-check.ts";
 import type { DirtyBitmap } from "../../bitmap/dirty-bitmap.ts";
 import { mergeDirtyBitmaps } from "../../bitmap/merge-bitmaps.ts";
+import type { NewStoredBitmap } from "../../block/bitmap-store.ts";
 import type { BlockGraph } from "../../block/graph.ts";
+import type { BlockNode } from "../../block/node.ts";
 import { type Command, defineCommand } from "../command.ts";
 import { alternate, array, bool, type ObjectType, object, optional, str, uint32 } from "../schema/types.ts";
 import { type FoundBitmap, findBitmap, findBitmapNode } from "./bitmap-lookup.ts";
@@ -51,12 +54,47 @@ export function addBitmap(graph: BlockGraph, args: BlockDirtyBitmapAdd): FoundBi
   checkBitmapName(name);
   const { node } = graph.lookup(nodeName);
   if (granularity !== undefined) checkGranularity(granularity);
-  if (persistent) {
-    throw new QmpError(`Can't store persistent bitmaps to ${graph.displayName(node)}: Operation not supported`);
-  }
   const list = node.bitmaps;
   const { clusterSizeBytes } = node.driver;
-  return { list, bitmap: list.add({ name, granularityBytes: granularity, clusterSizeBytes, disabled }) };
+  const granularityBytes = granularity ?? defaultGranularity(clusterSizeBytes);
+  if (persistent) checkPersistent(graph, node, { name, granularityBytes });
+  const bitmap = list.add({ name, granularityBytes, disabled });
+  bitmap.persistent = persistent;
+  return { node, list, bitmap };
+}
+
+/** Throws a `QmpError` where the node's image cannot keep such a bitmap (§3.7). */
+function checkPersistent(graph: BlockGraph, node: BlockNode, bitmap: NewStoredBitmap): void {
+  const { bitmapStore } = node.driver;
+  const where = graph.displayName(node);
+  if (bitmapStore === undefined)
+    throw new QmpError(`Can't store persistent bitmaps to ${where}: Operation not supported`);
+  if (node.bitmaps.find(bitmap.name) !== undefined) throw new QmpError(`Bitmap already exists: ${bitmap.name}`);
+  try {
+    bitmapStore.checkNew(node.bitmaps, bitmap);
+  } catch (error) {
+    if (!(error instanceof QmpError)) throw error;
+    throw new QmpError(`Can't make bitmap '${bitmap.name}' persistent in '${where}': ${error.message}`);
+  }
+}
+
+/** Takes a bitmap that the node's image keeps out of it, at once (§3.2). */
+export async function forgetStored({ node, bitmap }: FoundBitmap): Promise<void> {
+  const { name, persistent, skipStore } = bitmap;
+  if (persistent && !skipStore) await node.driver.bitmapStore?.remove(name ?? "");
+}
+
+/** block-dirty-bitmap-remove (§3.2). */
+async function removeBitmap(found: FoundBitmap): Promise<void> {
+  const { list, bitmap } = found;
+  checkDirtyBitmap(bitmap, BITMAP_BUSY | BITMAP_RO);
+  bitmap.setBusy(true);
+  try {
+    await forgetStored(found);
+  } finally {
+    bitmap.setBusy(false);
+  }
+  list.release(bitmap);
 }
 
 /** The sources of a merge, each looked up when it is asked for (§3.4). */
@@ -80,7 +118,7 @@ export function bitmapCommands(graph: BlockGraph): Command[] {
     defineCommand({
       name: "block-dirty-bitmap-remove",
       arguments: blockDirtyBitmap,
-      run: ({ node, name }) => findBitmapNode(graph, node).bitmaps.remove(name),
+      run: ({ node, name }) => removeBitmap(findBitmap(graph, node, name)),
     }),
     defineCommand({
       name: "block-dirty-bitmap-clear",

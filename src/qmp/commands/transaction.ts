@@ -12,7 +12,14 @@ import { abortAction, runTransaction, type TransactionAction } from "../../job/t
 import { type Command, defineCommand } from "../command.ts";
 import { type ArgumentsOf, array, enumeration, object, optional, union } from "../schema/types.ts";
 import { type BackupServices, blockdevBackup, blockdevBackupAction } from "./backup.ts";
-import { addBitmap, blockDirtyBitmap, blockDirtyBitmapAdd, blockDirtyBitmapMerge, mergeSources } from "./bitmap.ts";
+import {
+  addBitmap,
+  blockDirtyBitmap,
+  blockDirtyBitmapAdd,
+  blockDirtyBitmapMerge,
+  forgetStored,
+  mergeSources,
+} from "./bitmap.ts";
 import { findBitmap } from "./bitmap-lookup.ts";
 import { driveBackup, driveBackupAction } from "./drive-backup.ts";
 
@@ -45,7 +52,7 @@ function makeAction(services: BackupServices, action: ArgumentsOf<typeof transac
     case "block-dirty-bitmap-add":
       return addBitmapAction(() => addBitmap(graph, action.data));
     case "block-dirty-bitmap-remove":
-      return removeBitmapAction(() => findBitmap(graph, action.data.node, action.data.name));
+      return removeBitmapAction(() => findBitmap(graph, action.data.node, action.data.name), forgetStored);
     case "block-dirty-bitmap-clear":
       return clearBitmapAction(() => findBitmap(graph, action.data.node, action.data.name).bitmap);
     case "block-dirty-bitmap-enable":
