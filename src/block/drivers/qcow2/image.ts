@@ -6,7 +6,6 @@ import { tracePoint } from "../../../base/trace.ts";
 import { ClusterAllocator } from "./allocator.ts";
 import { AsyncMutex, ClusterLocks } from "./async-mutex.ts";
 import { bitmapsExtension } from "./bitmap-extension.ts";
-import { bitmapsExtension } from "./bitmap-extension.ts";
 import { ClusterMapping } from "./cluster-mapping.ts";
 import { COMPAT_LAZY_REFCOUNTS, INCOMPAT_CORRUPT, INCOMPAT_DIRTY } from "./feature-table.ts";
 import type { Layout } from "./format.ts";
@@ -224,8 +223,6 @@ export class Qcow2Image {
     if (within(0, clusterBytes)) return "qcow2_header";
     if (within(this.l1.offsetBytes, this.l1.entries * 8)) return "active L1 table";
     if (within(this.refcounts.tableOffset, this.refcounts.tableBytes)) return "refcount table";
-    const bitmaps = bitmapsExtension(this.header);
-    if (bitmaps !== undefined && within(bitmaps.directoryOffset, bitmaps.directoryBytes)) return "bitmap directory";
     const bitmaps = bitmapsExtension(this.header);
     if (bitmaps !== undefined && within(bitmaps.directoryOffset, bitmaps.directoryBytes)) return "bitmap directory";
     const { snapshotsOffset, snapshotCount } = this.header;

@@ -3,7 +3,6 @@
 import { BlockError } from "../../../base/errors.ts";
 import type { BlockNode } from "../../node.ts";
 import { checkBitmapsExtension, hasStaleBitmaps, setBitmapsExtension } from "./bitmap-extension.ts";
-import { checkBitmapsExtension, hasStaleBitmaps, setBitmapsExtension } from "./bitmap-extension.ts";
 import {
   AUTOCLEAR_BITMAPS,
   COMPAT_LAZY_REFCOUNTS,
@@ -50,7 +49,6 @@ const MIN_CACHE_TABLES = 4;
 export async function openImage(node: BlockNode, options: OpenImageOptions): Promise<Qcow2Image> {
   const header = await readHeader(node);
   const layout = checkHeader(header, options.readOnly);
-  checkBitmapsExtension(header, node.name);
   checkBitmapsExtension(header, node.name);
   const file = new Qcow2File(node, layout.clusterBytes);
   const { clusterBytes } = layout;

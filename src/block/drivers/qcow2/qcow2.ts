@@ -24,7 +24,6 @@ import { ClusterReader } from "./cluster-read.ts";
 import { ClusterWriter } from "./cluster-write.ts";
 import type { Qcow2Image } from "./image.ts";
 import { Qcow2Bitmaps } from "./image-bitmaps.ts";
-import { Qcow2Bitmaps } from "./image-bitmaps.ts";
 import { beginWriting } from "./open-image.ts";
 import { resizeImage } from "./resize.ts";
 import { ClusterZeroer } from "./zero-clusters.ts";
@@ -50,7 +49,6 @@ export class Qcow2Driver implements BlockDriver {
   constructor(options: Qcow2DriverOptions) {
     const { image, backing, readOnly } = options;
     this.image = image;
-    this.bitmapStore = new Qcow2Bitmaps(image, () => !this.#readOnly && !image.corrupt);
     this.bitmapStore = new Qcow2Bitmaps(image, () => !this.#readOnly && !image.corrupt);
     this.#readOnly = readOnly;
     this.clusterSizeBytes = image.layout.clusterBytes;
