@@ -3,6 +3,7 @@
 import type { BlockNode } from "../../block/node.ts";
 import type { NodeList } from "../../block/node-list.ts";
 import { bool, type Int64, int, lazy, object, optional, str, type Type } from "../schema/types.ts";
+import { type FormatSpecific, formatFacts, formatSpecific } from "./query-block-format.ts";
 import { childOf, imageName } from "./query-block-names.ts";
 
 /** QMP's ImageInfo. */
@@ -17,7 +18,9 @@ export interface ImageInfo {
   readonly "cluster-size"?: Int64;
   readonly "backing-filename"?: string;
   readonly "full-backing-filename"?: string;
+  readonly "backing-filename-format"?: string;
   readonly "backing-image"?: ImageInfo;
+  readonly "format-specific"?: FormatSpecific;
 }
 
 export const imageInfo: Type<ImageInfo> = object({
@@ -29,7 +32,9 @@ export const imageInfo: Type<ImageInfo> = object({
   "cluster-size": optional(int),
   "backing-filename": optional(str),
   "full-backing-filename": optional(str),
+  "backing-filename-format": optional(str),
   "backing-image": optional(lazy(() => imageInfo)),
+  "format-specific": optional(formatSpecific),
 });
 
 /** How many bytes a file takes on its disk; undefined where that cannot be known. */
@@ -72,17 +77,21 @@ export function describeImage(facts: ImageFacts, node: BlockNode, flat: boolean)
   const { driverName, clusterSizeBytes } = node.driver;
   const actual = actualSize(facts, node);
   const backingFile = childOf(node, "backing");
+  const format = formatFacts(node.driver);
   const backingName = backingFile === undefined ? undefined : imageName(nodes, backingFile);
+  const named = format === undefined ? backingName : format.backingFile;
   const backing = flat ? undefined : backingOf(node);
   return {
     filename: imageName(nodes, node),
     format: driverName,
     "virtual-size": node.lengthBytes,
     ...(actual === undefined ? {} : { "actual-size": actual }),
-    ...(hasDirtyFlag(node) ? { "dirty-flag": false } : {}),
+    ...(format !== undefined || hasDirtyFlag(node) ? { "dirty-flag": format?.dirty ?? false } : {}),
     ...(clusterSizeBytes === undefined ? {} : { "cluster-size": clusterSizeBytes }),
-    ...(backingName === undefined ? {} : { "backing-filename": backingName, "full-backing-filename": backingName }),
+    ...(named === undefined ? {} : { "backing-filename": named, "full-backing-filename": backingName ?? named }),
+    ...(format?.backingFormat === undefined ? {} : { "backing-filename-format": format.backingFormat }),
     ...(backing === undefined ? {} : { "backing-image": describeImage(facts, backing, false) }),
+    ...(format === undefined ? {} : { "format-specific": format.specific }),
   };
 }
 

@@ -28,6 +28,7 @@ const SIGNIFICANT: Readonly<Record<string, readonly string[]>> = {
   "null-co": ["size", "read-zeroes"],
   memory: ["size", "cluster-size"],
   raw: ["offset", "size"],
+  qcow2: [],
   throttle: ["throttle-group"],
   "copy-before-write": [],
   "snapshot-access": [],
@@ -57,6 +58,7 @@ function ownName(nodes: NodeList, node: BlockNode): string | undefined {
     case "null-co":
       return names.length === 0 ? "null-co://" : undefined;
     case "raw":
+    case "qcow2":
       return names.length === 0 ? ownName(nodes, childOf(node, "file")!) : undefined;
     case "blkdebug": {
       if (names.some((name) => name !== "config")) return undefined;

@@ -1,0 +1,68 @@
+// What queries tell of an image that its format alone knows: QMP's ImageInfoSpecific. docs/reference/monitor.md §2.
+
+import type { BlockDriver } from "../../block/driver.ts";
+import { COMPAT_LAZY_REFCOUNTS, INCOMPAT_CORRUPT, INCOMPAT_DIRTY } from "../../block/drivers/qcow2/feature-table.ts";
+import { EXTENSION_BACKING_FORMAT, extensionData } from "../../block/drivers/qcow2/header.ts";
+import { Qcow2Driver } from "../../block/drivers/qcow2/qcow2.ts";
+import { bool, int, object, optional, str, type Type } from "../schema/types.ts";
+
+/** QMP's ImageInfoSpecific, of the one format that has any. */
+export interface FormatSpecific {
+  readonly type: string;
+  readonly data: {
+    readonly compat: string;
+    readonly "lazy-refcounts"?: boolean;
+    readonly "refcount-bits": number | bigint;
+    readonly corrupt?: boolean;
+    readonly "extended-l2"?: boolean;
+    readonly "compression-type": string;
+  };
+}
+
+export const formatSpecific: Type<FormatSpecific> = object({
+  type: str,
+  data: object({
+    compat: str,
+    "extended-l2": optional(bool),
+    "lazy-refcounts": optional(bool),
+    corrupt: optional(bool),
+    "refcount-bits": int,
+    "compression-type": str,
+  }),
+});
+
+/** What an image says of itself. */
+export interface FormatFacts {
+  readonly dirty: boolean;
+  /** The image that it stands on, as its header names it, whatever it stands on now. */
+  readonly backingFile: string | undefined;
+  readonly backingFormat: string | undefined;
+  readonly specific: FormatSpecific;
+}
+
+/** Undefined of images that say nothing of themselves. */
+export function formatFacts(driver: BlockDriver): FormatFacts | undefined {
+  if (!(driver instanceof Qcow2Driver)) return undefined;
+  const { header, layout } = driver.image;
+  const has = (features: bigint, bit: bigint): boolean => (features & bit) !== 0n;
+  const format = extensionData(header, EXTENSION_BACKING_FORMAT);
+  const modern = {
+    "lazy-refcounts": has(header.compatible, COMPAT_LAZY_REFCOUNTS),
+    corrupt: has(header.incompatible, INCOMPAT_CORRUPT),
+    "extended-l2": layout.extended,
+  };
+  return {
+    dirty: has(header.incompatible, INCOMPAT_DIRTY),
+    backingFile: header.backingFile,
+    backingFormat: format === undefined ? undefined : new TextDecoder().decode(format),
+    specific: {
+      type: "qcow2",
+      data: {
+        compat: layout.version < 3 ? "0.10" : "1.1",
+        ...(layout.version < 3 ? {} : modern),
+        "refcount-bits": 2 ** layout.refcountOrder,
+        "compression-type": header.compressionType === 0 ? "zlib" : "zstd",
+      },
+    },
+  };
+}

@@ -1,0 +1,33 @@
+// What query-named-block-nodes tells of qcow2 images, beside what qemu-img tells.
+import { expect, it } from "vitest";
+import { describeImage, gatherImageFacts } from "../../../src/qmp/commands/query-block-image.ts";
+import { ImageFolder } from "../../block/drivers/qcow2/qcow2-images.ts";
+import { describeWithTools } from "../../support/tools.ts";
+
+describeWithTools(["qemu-img"], "ImageInfo of a qcow2 node", () => {
+  it.each([
+    ["version 3", { "lazy-refcounts": true, "refcount-bits": 8, "cluster-size": 4096 }],
+    ["version 2", { version: "v2" }],
+    ["extended L2 and zstd", { "extended-l2": true, "compression-type": "zstd" }],
+  ])("has what qemu-img says of it: %s", async (_what, options) => {
+    const folder = new ImageFolder();
+    try {
+      await folder.create("base.qcow2", { size: 1 << 20 });
+      await folder.create("top.qcow2", {
+        size: 1 << 20,
+        "backing-file": "base.qcow2",
+        "backing-fmt": "qcow2",
+        ...options,
+      });
+      const told = JSON.parse(folder.run("qemu-img", "info", "--output=json", folder.file("top.qcow2"))) as object;
+      const node = await folder.open("top.qcow2", { "read-only": true });
+      const facts = await gatherImageFacts(folder.graph.nodes);
+      const { "backing-image": below, ...own } = describeImage(facts, node, false);
+      const { "actual-size": _size, ...expected } = told as Record<string, unknown>;
+      expect(own).toEqual(expected);
+      expect(below).toMatchObject({ filename: folder.file("base.qcow2"), format: "qcow2", "virtual-size": 1 << 20 });
+    } finally {
+      await folder.dispose();
+    }
+  });
+});
