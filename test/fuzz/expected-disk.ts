@@ -1,6 +1,6 @@
 // What must be on the disk and in the answers as long as the guest keeps the rules of its rings: VIRTIO 1.4 §5.2.6.
 
-import type { RequestStep } from "./program.ts";
+import type { FuzzZones, RequestStep } from "./program.ts";
 
 const SECTOR_BYTES = 512;
 const T_IN = 0;
@@ -11,6 +11,11 @@ const T_GET_ID = 8;
 const OPTIONAL_TYPES: readonly number[] = [5, 10, 11, 13, 14, 15, 16, 18, 20, 22, 24, 26];
 /** Those of them that change what their segments name. */
 const RANGE_TYPES: readonly number[] = [11, 13, 14];
+const T_ZONE_RESET_ALL = 26;
+/** Those that change data of the zone that they name: an append, and a reset. */
+const ZONE_TYPES: readonly number[] = [15, 24];
+/** What a request may end with that the zones do not allow. */
+const ZONE_STATUSES: readonly number[] = [1, 3, 4, 5, 6];
 
 /** A request in flight and what may come of it. */
 export interface ExpectedRequest {
@@ -25,25 +30,29 @@ export interface ExpectedRequest {
 /** Follows the writes that were acknowledged; exact while the disk keeps nothing and nothing fails. */
 export class ExpectedDisk {
   readonly #readOnly: boolean;
+  readonly #zones: FuzzZones | undefined;
   #bytes: Uint8Array = new Uint8Array(0);
   /** Sectors that some request was to change. */
   #touched: Uint8Array = new Uint8Array(0);
   exact = false;
 
-  constructor(readOnly: boolean) {
+  constructor(readOnly: boolean, zones: FuzzZones | undefined) {
     this.#readOnly = readOnly;
+    this.#zones = zones;
   }
 
   /** A guest that keeps the rules begins, over the disk as it is. */
   begin(disk: Uint8Array, exact: boolean): void {
     this.#bytes = Uint8Array.from(disk);
     this.#touched = new Uint8Array(disk.length / SECTOR_BYTES);
-    this.exact = exact;
+    // What zones let in is theirs to say: only where data may have changed is followed then.
+    this.exact = exact && this.#zones === undefined;
   }
 
   /** Status bytes that the request may end with, and a note of what it may change. */
   expect(step: RequestStep, dataBytes: number): number[] {
     const sector = BigInt(step.sector);
+    if (!this.#readOnly && this.#zones !== undefined) this.#touchZones(this.#zones, step, sector);
     if (!this.#readOnly && (step.type === T_OUT || RANGE_TYPES.includes(step.type))) {
       this.#touch(sector, Math.ceil(dataBytes / SECTOR_BYTES));
       for (const range of step.ranges) this.#touch(BigInt(range.sector), range.sectors);
@@ -60,7 +69,8 @@ export class ExpectedDisk {
     if (dataBytes > 0 && step.writable !== (step.type === T_IN)) return [1];
     const capacity = BigInt(this.#touched.length);
     const fits = sector <= capacity && BigInt(dataBytes) <= (capacity - sector) * BigInt(SECTOR_BYTES);
-    return [dataBytes % SECTOR_BYTES === 0 && fits ? 0 : 1];
+    if (dataBytes % SECTOR_BYTES !== 0 || !fits) return [1];
+    return this.#zones === undefined ? [0] : [0, ...ZONE_STATUSES];
   }
 
   /** The request has ended so; `data` is what lies in its buffers. Throws where that is wrong. */
@@ -90,6 +100,11 @@ export class ExpectedDisk {
         throw new Error(`sector ${sector} has changed, which no request was to change`);
       }
     }
+  }
+
+  #touchZones({ zoneSectors }: FuzzZones, { type }: RequestStep, sector: bigint): void {
+    if (type === T_ZONE_RESET_ALL) this.#touch(0n, this.#touched.length);
+    if (ZONE_TYPES.includes(type)) this.#touch(sector - (sector % BigInt(zoneSectors)), zoneSectors);
   }
 
   #touch(sector: bigint, sectors: number): void {

@@ -6,7 +6,8 @@ import { makeMachine, type TestMachine } from "../devices/support/machine.ts";
 import { FuzzDisk } from "./fuzz-disk.ts";
 import { MAX_QUEUES, RAM_BASE, RAM_BYTES } from "./fuzz-guest.ts";
 import { FuzzMemory } from "./fuzz-memory.ts";
-import type { ArmStep, FuzzSetup, FuzzStep } from "./program.ts";
+import { ZonedFuzzDisk } from "./fuzz-zones.ts";
+import { type ArmStep, type FuzzSetup, type FuzzStep, zonesOf } from "./program.ts";
 import { QueuePlaces } from "./queue-places.ts";
 import { ShadowRam } from "./shadow-ram.ts";
 
@@ -26,6 +27,8 @@ export class FuzzMachine {
   readonly legacy: boolean;
   readonly memory: FuzzMemory = new FuzzMemory({ baseAddress: RAM_BASE, sizeBytes: RAM_BYTES });
   readonly disk: FuzzDisk;
+  /** Over the disk, where it has zones. */
+  readonly zoned: ZonedFuzzDisk | undefined;
   readonly machine: TestMachine;
   readonly shadow: ShadowRam;
   readonly mistakes: Map<string, number> = new Map();
@@ -51,10 +54,13 @@ export class FuzzMachine {
     const { memory } = this;
     memory.bytes.fill(0xee);
     this.disk = new FuzzDisk(DISK_SECTORS, readOnly);
+    const zones = zonesOf(setup);
+    this.zoned = zones === undefined ? undefined : new ZonedFuzzDisk(zones, this.disk);
     this.machine = makeMachine({
-      driver: this.disk,
+      driver: this.zoned?.driver ?? this.disk,
       memory,
       readOnly,
+      discard: this.zoned === undefined ? "ignore" : "unmap",
       legacy: this.legacy,
       bigEndian: layout === "legacy big-endian",
       device: {

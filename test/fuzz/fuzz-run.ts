@@ -3,9 +3,11 @@
 import { ExpectedDisk } from "./expected-disk.ts";
 import { FuzzGuest, MAX_QUEUES, RAM_BASE, RAM_BYTES } from "./fuzz-guest.ts";
 import { FuzzMachine } from "./fuzz-machine.ts";
-import type { FuzzProgram, FuzzSetup, FuzzStep, RequestStep } from "./program.ts";
+import { type FuzzProgram, type FuzzSetup, type FuzzStep, type RequestStep, zonesOf } from "./program.ts";
 
 const RING_PACKED = 1n << 34n;
+const ZONED = "0x20000";
+const T_ZONE_APPEND = 15;
 const ALIGN_BYTES = 4096;
 
 /** What a run came across. */
@@ -14,6 +16,9 @@ export interface FuzzReport {
   changedBytes: number;
   /** Requests whose end was checked in full. */
   verified: number;
+  /** Of them, those on queues but the first, and those to zones that ended with status 0. */
+  onFurtherQueues: number;
+  zoneRequests: number;
   /** The status byte of the last of them, and Status at the end of the steps. */
   lastStatus: number | undefined;
   deviceStatus: number;
@@ -52,10 +57,19 @@ class FuzzRun {
     this.#setup = setup;
     this.#device = new FuzzMachine(setup, (step) => this.#performNow(step));
     this.#guest = new FuzzGuest(this.#device.memory, setup.layout);
-    this.#expected = new ExpectedDisk(setup.readOnly);
+    this.#expected = new ExpectedDisk(setup.readOnly, zonesOf(setup));
     this.#initialDisk = Uint8Array.from(this.#device.disk.memory.bytes);
     const { mistakes } = this.#device;
-    this.report = { mistakes, changedBytes: 0, verified: 0, lastStatus: undefined, deviceStatus: 0, statusBytes: [] };
+    this.report = {
+      mistakes,
+      changedBytes: 0,
+      verified: 0,
+      onFurtherQueues: 0,
+      zoneRequests: 0,
+      lastStatus: undefined,
+      deviceStatus: 0,
+      statusBytes: [],
+    };
   }
 
   trace(): Disposable {
@@ -69,6 +83,7 @@ class FuzzRun {
     // Which queue was served first the rings do not tell: looked at after each step, they need not.
     if (this.#queues > 1) this.#reap();
     this.#device.checkBank();
+    this.#device.zoned?.check(this.#idle);
     if (this.#clean) this.#expected.check(this.#device.disk.memory.bytes, this.#guest.inFlight === 0);
   }
 
@@ -93,7 +108,8 @@ class FuzzRun {
     await this.#device.quiesce();
     this.#device.shadow.check(true); // nothing of what was in flight may have touched RAM
     const { node, backend } = this.#device.machine;
-    if (node.inFlight + backend.inFlight > 0) throw new Error("requests are in flight though the disk has ended all");
+    if (node.inFlight + backend.inFlight + (this.#device.zoned?.inFlight ?? 0) > 0)
+      throw new Error("requests are in flight though the disk has ended all");
     this.#checkReadOnly();
     await this.#recover();
     this.report.changedBytes = this.#device.shadow.changedBytes;
@@ -107,7 +123,16 @@ class FuzzRun {
   }
 
   async #recover(): Promise<void> {
-    const sound = { do: "init", features: "0x0", extra: "0x0", size: 4, status: 0x0f, move: undefined } as const;
+    const zoned = zonesOf(this.#setup);
+    // §5.2.5.2: without ZONED nobody can use a host-managed disk.
+    const sound = {
+      do: "init",
+      features: zoned === undefined ? "0x0" : ZONED,
+      extra: "0x0",
+      size: 4,
+      status: 0x0f,
+      move: undefined,
+    } as const;
     await this.perform(sound);
     const request = {
       do: "request",
@@ -122,19 +147,23 @@ class FuzzRun {
       data: [512],
     } as const;
     const requests: RequestStep[] = [
-      { ...request, type: 1, writable: false },
-      { ...request, type: 0, writable: true },
+      // Where there are zones, whether a sector can be written hangs on all that was done.
+      zoned === undefined
+        ? { ...request, type: 1, writable: false }
+        : { ...request, type: this.#device.legacy ? 4 : 16, writable: true, data: [64, 128] },
+      { ...request, type: zoned === undefined ? 0 : 4, writable: true },
     ];
-    const { lastStatus, deviceStatus, verified } = this.report;
+    const { lastStatus, deviceStatus, verified, zoneRequests } = this.report;
     for (const step of requests) {
       await this.perform(step);
       await this.perform({ do: "reap" });
-      const fits = this.#device.disk.lengthBytes >= 4 * 512 && !(this.#setup.readOnly && step.type === 1);
+      const fits =
+        zoned !== undefined || (this.#device.disk.lengthBytes >= 4 * 512 && !(this.#setup.readOnly && step.type === 1));
       if (this.report.lastStatus !== (fits ? 0 : 1))
         throw new Error(`recovery: a request ended with ${this.report.lastStatus}`);
     }
     if (this.report.verified !== verified + 2) throw new Error("recovery: a request did not end");
-    Object.assign(this.report, { lastStatus, deviceStatus, verified });
+    Object.assign(this.report, { lastStatus, deviceStatus, verified, zoneRequests });
     this.#device.write(0x070, 0);
     this.#device.shadow.check(true);
   }
@@ -241,6 +270,8 @@ class FuzzRun {
       if (!this.#clean) return;
       for (const { request, used, status, data } of this.#guest.takeUsed()) {
         this.report.verified++;
+        if (request.step.queue > 0) this.report.onFurtherQueues++;
+        if (request.step.type >= T_ZONE_APPEND && status === 0) this.report.zoneRequests++;
         this.report.lastStatus = status;
         const whole = request.step.type === 0 && status === 0 && request.step.status === 1;
         const lengthBytes = data.length + 1;
@@ -277,13 +308,18 @@ class FuzzRun {
 
   async #resize(sectors: number): Promise<void> {
     this.#clean = false;
-    if (this.#device.disk.held.length > 0) return; // it would wait for them
+    if (this.#device.disk.held.length > 0 || this.#device.zoned !== undefined) return; // it would wait for them; zones do not grow
     this.#device.settle();
     this.#checkReadOnly();
     const resized = this.#device.machine.node.resize(512 * sectors);
     await this.#device.turn(() => {});
     await resized;
     this.#initialDisk = Uint8Array.from(this.#device.disk.memory.bytes);
+  }
+
+  get #idle(): boolean {
+    const { disk, machine, zoned } = this.#device;
+    return disk.held.length + machine.node.inFlight + machine.backend.inFlight + (zoned?.inFlight ?? 0) === 0;
   }
 
   get #queues(): number {

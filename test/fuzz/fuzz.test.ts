@@ -21,7 +21,7 @@ describe("a device under a guest that does anything", () => {
       const last = SEED === undefined ? PROGRAMS : first;
       const mistakes = new Map<string, number>();
       const layouts = new Map<string, number>();
-      const sum = { changedBytes: 0, verified: 0, broken: 0 };
+      const sum = { changedBytes: 0, verified: 0, broken: 0, zoneRequests: 0, packedOnFurtherQueues: 0 };
       for (let seed = first; seed <= last; seed++) {
         const program = new ProgramGenerator(new Random(seed)).program(STEPS);
         try {
@@ -30,6 +30,8 @@ describe("a device under a guest that does anything", () => {
           layouts.set(program.setup.layout, (layouts.get(program.setup.layout) ?? 0) + 1);
           sum.changedBytes += report.changedBytes;
           sum.verified += report.verified;
+          sum.zoneRequests += report.zoneRequests;
+          if (program.setup.layout === "packed") sum.packedOnFurtherQueues += report.onFurtherQueues;
           if ((report.deviceStatus & 0x40) !== 0) sum.broken++;
         } catch (error) {
           throw new Error(`VBLK_FUZZ_SEED=${seed}: ${error instanceof Error ? error.message : error}`, {
@@ -42,6 +44,8 @@ describe("a device under a guest that does anything", () => {
       // It would be no proof if guests did nothing of use, or only one thing.
       expect([...layouts.keys()].sort()).toEqual([...FUZZ_LAYOUTS].sort());
       expect(sum.verified / PROGRAMS).toBeGreaterThan(1);
+      expect(sum.zoneRequests / PROGRAMS).toBeGreaterThan(0.05);
+      expect(sum.packedOnFurtherQueues / PROGRAMS).toBeGreaterThan(0.05);
       expect(sum.broken / PROGRAMS).toBeGreaterThan(0.02);
       expect(mistakes.size).toBeGreaterThan(40);
       expect(sum.changedBytes / PROGRAMS).toBeGreaterThan(250);

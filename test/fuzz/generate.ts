@@ -9,6 +9,7 @@ import {
   type FuzzProgram,
   type FuzzSetup,
   type FuzzStep,
+  type FuzzZones,
   type Hex,
   type RequestStep,
 } from "./program.ts";
@@ -78,6 +79,8 @@ const ADDRESSES = [
 ];
 const TYPES = [0, 0, 0, 0, 1, 1, 1, 1, 4, 8, 11, 13, 14, 10, 15, 16, 18, 20, 22, 24, 26];
 const ODD_TYPES = [2, 3, 5, 6, 7, 9, 12, 17, 19, 27, 0x77, 0x100, 0x1_0000, 0x8000_0000, 0x8000_0001, 0xffff_ffff];
+/** On a disk with zones. */
+const ZONED_TYPES = [0, 0, 1, 1, 1, 4, 11, 13, 14, 15, 15, 15, 15, 16, 16, 18, 18, 20, 20, 22, 24, 24, 26];
 const SECTORS = [
   0n,
   1n,
@@ -92,6 +95,7 @@ const SECTORS = [
   (1n << 63n) - 1n,
   (1n << 64n) - 1n,
 ];
+const ALL_FEATURES = "0xffffffffffffffff";
 const FEATURE_MASKS = [
   "0x0",
   "0x200",
@@ -100,9 +104,9 @@ const FEATURE_MASKS = [
   "0x20000000",
   "0x30000000",
   "0x800000000",
-  "0xffffffffffffffff",
-  "0xffffffffffffffff",
-  "0xffffffffffffffff",
+  ALL_FEATURES,
+  ALL_FEATURES,
+  ALL_FEATURES,
 ];
 const DESCRIPTOR_FLAGS = [0, 1, 2, 3, 4, 5, 6, 7, 0x80, 0x81, 0x8000, 0x8080, 0x8082, 0x84, 0x8004, 0xff7f, 0xffff];
 
@@ -117,16 +121,18 @@ export class ProgramGenerator {
   program(steps: number): FuzzProgram {
     const setup = this.setup();
     const tame = this.#random.below(Math.ceil(steps / 2));
-    const each = (_: unknown, i: number): FuzzStep => (i < tame ? this.#tameStep() : this.step(setup));
+    const each = (_: unknown, i: number): FuzzStep => (i < tame ? this.#tameStep(setup) : this.step(setup));
     return { setup, steps: [this.init(setup, this.#chance(0.85)), ...Array.from({ length: steps }, each)] };
   }
 
   setup(): FuzzSetup {
     const offer = (probability: number): boolean => this.#chance(probability);
+    const layout = this.#pick(FUZZ_LAYOUTS);
+    const zoned = !layout.startsWith("legacy") && offer(0.3);
     return {
-      layout: this.#pick(FUZZ_LAYOUTS),
+      layout,
       queueSizeMax: this.#pick([4, 8, 16, MAX_RING]),
-      queues: this.#pick([1, 1, MAX_QUEUES]),
+      queues: this.#pick([1, MAX_QUEUES]),
       offers: {
         indirect: offer(0.8),
         eventIndex: offer(0.7),
@@ -136,13 +142,37 @@ export class ProgramGenerator {
       },
       readOnly: this.#chance(0.08),
       watched: this.#chance(0.3),
+      ...(zoned ? { zoned: this.#zones() } : {}),
+    };
+  }
+
+  #zones(): FuzzZones {
+    const zoneSectors = this.#pick([4, 8, 12, 16]);
+    const granularitySectors = this.#pick([1, 1, 2, 4]);
+    const whole = Math.ceil(DISK_SECTORS / zoneSectors);
+    const one = (): number[] => (this.#chance(0.3) ? [this.#random.below(whole)] : []);
+    const maxActive = this.#pick([0, 0, 1, 2, 3]);
+    const conventional = this.#pick([0, 1, 2]);
+    const readOnly = one().filter((zone) => zone >= conventional);
+    return {
+      model: this.#pick(["host-managed", "host-managed", "host-aware"]),
+      zoneSectors,
+      capacitySectors: this.#chance(0.5) ? zoneSectors : granularitySectors,
+      conventional,
+      maxOpen: maxActive === 0 ? this.#pick([0, 1, 2]) : this.#random.below(maxActive + 1),
+      maxActive,
+      maxAppendSectors: this.#pick([0, 1, 4, zoneSectors]),
+      granularitySectors,
+      written: this.#chance(0.2),
+      readOnly,
+      offline: one().filter((zone) => zone >= conventional && !readOnly.includes(zone)),
     };
   }
 
   /** One step; what follows on it is left to chance as well. */
   step(setup: FuzzSetup): FuzzStep {
     const dice = this.#random.below(1000);
-    if (dice < 420) return this.request(this.#chance(0.75));
+    if (dice < 420) return this.request(setup, this.#chance(0.75));
     if (dice < 520)
       return { do: "notify", queue: this.#queue(), hint: this.#chance(0.8) ? 0 : this.#random.below(0x10000) };
     if (dice < 620) return { do: "reap" };
@@ -166,9 +196,9 @@ export class ProgramGenerator {
     return this.#arm(setup);
   }
 
-  #tameStep(): FuzzStep {
+  #tameStep(setup: FuzzSetup): FuzzStep {
     const dice = this.#random.below(100);
-    if (dice < 50) return this.request(true);
+    if (dice < 50) return this.request(setup, true);
     if (dice < 58) return { do: "notify", queue: this.#queue(), hint: 0 };
     if (dice < 85) return { do: "reap" };
     if (dice < 90) return { do: "acknowledge" };
@@ -180,7 +210,7 @@ export class ProgramGenerator {
     const packed = setup.layout === "packed";
     const exponent = this.#random.below(Math.log2(setup.queueSizeMax) + 1);
     const size = packed && this.#chance(0.5) ? 1 + this.#random.below(setup.queueSizeMax) : 2 ** exponent;
-    const features = this.#pick(FEATURE_MASKS);
+    const features = setup.zoned !== undefined && this.#chance(0.8) ? ALL_FEATURES : this.#pick(FEATURE_MASKS);
     const sound = {
       do: "init",
       features,
@@ -206,18 +236,30 @@ export class ProgramGenerator {
     }
   }
 
-  request(good: boolean): RequestStep {
+  request({ zoned }: FuzzSetup, good: boolean): RequestStep {
     const odd = (probability: number): boolean => !good && this.#chance(probability);
-    const type = this.#chance(0.04) ? this.#pick(ODD_TYPES) : this.#pick(TYPES);
+    const type = this.#chance(0.04) ? this.#pick(ODD_TYPES) : this.#pick(zoned === undefined ? TYPES : ZONED_TYPES);
     const ranged = [11, 13, 14].includes(type);
-    const sector = this.#chance(0.93) ? BigInt(this.#random.below(DISK_SECTORS)) : this.#pick(SECTORS);
-    const reads = [0, 8, 10, 15, 16].includes(type);
+    const atZone = zoned !== undefined && type !== 0 && this.#chance(0.8);
+    const anywhere = this.#chance(0.93) ? BigInt(this.#random.below(DISK_SECTORS)) : this.#pick(SECTORS);
+    const sector = atZone ? this.#zoneStart(zoned) : anywhere;
+    // An append reads its data; what it writes, the sector, stands before its status.
+    const appends = zoned !== undefined && type === 15;
+    const reads = [0, 8, 10, 16].includes(type) || (type === 15 && !appends);
     const ranges = ranged
-      ? Array.from({ length: this.#chance(0.8) ? 1 : this.#random.below(4) }, () => this.#range())
+      ? Array.from({ length: this.#chance(0.8) ? 1 : this.#random.below(4) }, () => this.#range(zoned))
       : [];
     const whole = Array.from({ length: this.#random.below(4) }, () => 512 * (1 + this.#random.below(3)));
     const sound =
-      type === 8 ? [20] : type === 16 ? [64, 128] : type === 15 ? [512] : ranged ? [16 * ranges.length] : whole;
+      type === 8
+        ? [20]
+        : type === 16
+          ? [64, 128]
+          : type === 15
+            ? [512 * (1 + (appends ? this.#random.below(4) : 0))]
+            : ranged
+              ? [16 * ranges.length]
+              : whole;
     const data = this.#chance(0.93)
       ? sound
       : this.#pick([[], [0], [1], [511], [513], [8, 504], [512, 0, 512], [17], [7], [4096]]);
@@ -230,7 +272,7 @@ export class ProgramGenerator {
       data,
       writable: odd(0.1) ? !reads : reads,
       ranges,
-      status: odd(0.1) ? this.#pick([0, 2, 3]) : 1,
+      status: odd(0.1) ? this.#pick([0, 2, 3]) : appends ? 9 : 1,
       shape: this.#pick(["direct", "direct", "indirect", "mixed"]),
       notify: this.#chance(0.7),
       changes: good ? [] : Array.from({ length: this.#random.below(3) }, () => this.#change()),
@@ -253,7 +295,20 @@ export class ProgramGenerator {
     return { entry: this.#random.below(7), field, value: hex(flip ? bit : value), flip };
   }
 
-  #range(): { sector: Hex; sectors: number; flags: number } {
+  #zoneStart({ zoneSectors, conventional }: FuzzZones): bigint {
+    // Mostly one of a few zones, so that requests meet.
+    const zones = Math.ceil(DISK_SECTORS / zoneSectors);
+    const zone = this.#chance(0.7)
+      ? Math.min(conventional + this.#random.below(2), zones - 1)
+      : this.#random.below(zones);
+    return BigInt(zone * zoneSectors);
+  }
+
+  #range(zoned: FuzzZones | undefined): { sector: Hex; sectors: number; flags: number } {
+    if (zoned !== undefined && this.#chance(0.5)) {
+      const sectors = this.#chance(0.6) ? zoned.zoneSectors : this.#random.below(6);
+      return { sector: hex(this.#zoneStart(zoned)), sectors, flags: this.#random.below(2) };
+    }
     const sector = this.#chance(0.9) ? BigInt(this.#random.below(DISK_SECTORS)) : this.#pick(SECTORS);
     const sectors = this.#chance(0.9) ? this.#random.below(6) : this.#pick(NUMBERS);
     return { sector: hex(sector), sectors, flags: this.#chance(0.8) ? this.#random.below(2) : this.#pick(NUMBERS) };
@@ -309,7 +364,7 @@ export class ProgramGenerator {
   }
 
   #queue(): number {
-    return this.#chance(0.9) ? 0 : this.#random.below(MAX_QUEUES);
+    return this.#chance(0.6) ? 0 : this.#random.below(MAX_QUEUES);
   }
 
   #chance(probability: number): boolean {

@@ -1,6 +1,8 @@
 // What the fuzzer looks at finds what it is there to find.
 import { describe, expect, it } from "vitest";
+import { FuzzDisk } from "./fuzz-disk.ts";
 import { FuzzMemory } from "./fuzz-memory.ts";
+import { ZonedFuzzDisk } from "./fuzz-zones.ts";
 import { minimise } from "./minimise.ts";
 import type { FuzzProgram, FuzzStep } from "./program.ts";
 import { ShadowRam } from "./shadow-ram.ts";
@@ -52,6 +54,62 @@ describe("ShadowRam", () => {
     shadow.check(true);
     memory.writeU8(BASE + 0x201, 1);
     expect(() => shadow.check(true)).toThrow("no listener heard of");
+  });
+});
+
+describe("ZonedFuzzDisk", () => {
+  const ZONES = {
+    model: "host-managed",
+    zoneSectors: 8,
+    capacitySectors: 6,
+    conventional: 1,
+    maxOpen: 1,
+    maxActive: 2,
+    maxAppendSectors: 4,
+    granularitySectors: 1,
+    written: false,
+    readOnly: [],
+    offline: [],
+  } as const;
+  const zoned = (): { disk: FuzzDisk; zones: ZonedFuzzDisk } => {
+    const disk = new FuzzDisk(64, false);
+    return { disk, zones: new ZonedFuzzDisk(ZONES, disk) };
+  };
+
+  it("allows data before write pointers and in conventional zones, and none beyond them", () => {
+    for (const [offset, allowed] of [
+      [0, true], // conventional
+      [8 * 512, true],
+      [9 * 512 - 1, true],
+      [9 * 512, false],
+      [16 * 512, false],
+    ] as const) {
+      const { disk, zones } = zoned();
+      zones.driver.zones.admitWrite(8 * 512, 512);
+      disk.memory.bytes[offset] = 1;
+      zones.check(false);
+      if (allowed) zones.check(true);
+      else expect(() => zones.check(true)).toThrow("holds data beyond its write pointer");
+    }
+  });
+
+  it("finds zones that contradict their limits or themselves", () => {
+    for (const [zone, message] of [
+      [{ state: "explicitly-open" }, "zones are open, of at most 1"],
+      [{ state: "closed" }, "zones are active, of at most 2"],
+      [{ state: "empty" }, "has 512 bytes"],
+      [{ state: "closed", writePointerBytes: -512 }, "has its write pointer at"],
+      [{ state: "not-write-pointer" }, "has its write pointer at"],
+    ] as const) {
+      const { zones } = zoned();
+      const { zone: real } = zones.driver.zones;
+      zones.driver.zones.zone = (index) => {
+        const { startBytes, ...rest } = real.call(zones.driver.zones, index);
+        const changed = index === 0 ? {} : { writePointerBytes: startBytes + 512, ...zone };
+        return { ...rest, startBytes, ...changed };
+      };
+      expect(() => zones.check(false)).toThrow(message);
+    }
   });
 });
 

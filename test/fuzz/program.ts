@@ -5,6 +5,21 @@ import type { RingFeatures } from "../../devices/virtio-features.ts";
 export type FuzzLayout = "split" | "packed" | "legacy" | "legacy big-endian";
 export const FUZZ_LAYOUTS: readonly FuzzLayout[] = ["split", "packed", "legacy", "legacy big-endian"];
 
+/** The zones of the disk, in sectors; sequential ones are `written`, and then full, or empty. */
+export interface FuzzZones {
+  readonly model: "host-managed" | "host-aware";
+  readonly zoneSectors: number;
+  readonly capacitySectors: number;
+  readonly conventional: number;
+  readonly maxOpen: number;
+  readonly maxActive: number;
+  readonly maxAppendSectors: number;
+  readonly granularitySectors: number;
+  readonly written: boolean;
+  readonly readOnly: readonly number[];
+  readonly offline: readonly number[];
+}
+
 /** The device under the program. */
 export interface FuzzSetup {
   readonly layout: FuzzLayout;
@@ -15,6 +30,13 @@ export interface FuzzSetup {
   readonly readOnly: boolean;
   /** Somebody listens to what the device writes, as an emulator does that caches code. */
   readonly watched: boolean;
+  /** The disk has zones; it has none where this is left out. */
+  readonly zoned?: FuzzZones;
+}
+
+/** The zones that the disk has: nobody can use a host-managed one through the legacy interface, which has no ZONED. */
+export function zonesOf({ layout, zoned }: FuzzSetup): FuzzZones | undefined {
+  return layout.startsWith("legacy") && zoned?.model === "host-managed" ? undefined : zoned;
 }
 
 /** A number of 64 bits, as `0x…`. */
