@@ -23,7 +23,8 @@ export class SignalError extends Error {
 
 /** One line, and a hint, for what a user can mend, the stack for what is a mistake in a script or in ours. */
 export function failureText(error: unknown): string {
-  if (error instanceof BlockError && error.hint !== undefined) return `${error.message}\n${error.hint}`;
+  if ((error instanceof BlockError || error instanceof QmpError) && error.hint !== undefined)
+    return `${error.message}\n${error.hint}`;
   const plain = [BlockError, QmpError, CommandError, SignalError];
   if (plain.some((type) => error instanceof type)) return (error as Error).message;
   if (error instanceof Error && "syscall" in error) return error.message; // the operating system's own words

@@ -5,6 +5,7 @@ import type { BlockBackend } from "../src/block/backend.ts";
 import type { BlockGraph } from "../src/block/graph.ts";
 import type { BlockdevOptions } from "../src/block/graph-options.ts";
 import type { BlockNode } from "../src/block/node.ts";
+import { devicePermissions } from "../src/block/permissions.ts";
 import type { DriveOptions } from "./drive-options.ts";
 
 /** One drive of a machine: opened with it, and closed with it. */
@@ -23,7 +24,8 @@ export async function openDrive(graph: BlockGraph, id: string, options: DriveOpt
   const node = await graph.open(nodeOptions(options));
   try {
     if (node.lengthBytes === 0) throw new QmpError(`Could not use '${describe(options)}' as a drive: it is empty`);
-    const backend = graph.addBackend({ name: id, node, readOnly, writeCache: cache === "writeback" });
+    const permissions = devicePermissions(readOnly, false);
+    const backend = graph.addBackend({ name: id, node, readOnly, writeCache: cache === "writeback", permissions });
     return { id, options, backend, node };
   } catch (error) {
     await graph.release(node);

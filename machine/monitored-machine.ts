@@ -188,7 +188,7 @@ async function blame(option: TypedOption, carryOut: () => unknown): Promise<void
   } catch (error) {
     const isTold = error instanceof CommandLineError;
     if (isTold || (!(error instanceof QmpError) && !(error instanceof BlockError))) throw error;
-    const hint = error instanceof BlockError && error.hint !== undefined ? `\n${error.hint}` : "";
+    const hint = error.hint === undefined ? "" : `\n${error.hint}`;
     throw new CommandLineError(`${option.typed}: ${error.message}${hint}`);
   }
 }

@@ -5,6 +5,7 @@ import type { BlockBackend } from "../src/block/backend.ts";
 import type { ErrorPolicy } from "../src/block/error-policy.ts";
 import type { ThrottleGroups } from "../src/block/filters/throttle-group.ts";
 import type { BlockGraph } from "../src/block/graph.ts";
+import { PERM_ALL, PERM_CONSISTENT_READ, type Permissions } from "../src/block/permissions.ts";
 import { setLimits } from "../src/qmp/commands/block-io-throttle.ts";
 import { driveNodeOptions, NODE_KEYS, NULL_DRIVER } from "./drive-node-options.ts";
 import { parseDriveThrottling, THROTTLING_KEYS } from "./drive-throttling.ts";
@@ -74,7 +75,8 @@ export async function addSystemDrive(
   const node = isEmpty ? undefined : await graph.open(driveNodeOptions(options, { format, cache, readOnly }));
   let backend: BlockBackend;
   try {
-    backend = graph.addBackend({ name: id, node, readOnly, writeCache: !WITHOUT_CACHE.includes(cache) });
+    const writeCache = !WITHOUT_CACHE.includes(cache);
+    backend = graph.addBackend({ name: id, node, readOnly, writeCache, permissions: WITHOUT_DEVICE });
   } catch (error) {
     if (node !== undefined) await graph.release(node);
     throw error;
@@ -84,6 +86,9 @@ export async function addSystemDrive(
   if (node !== undefined) setLimits(groups, backend, { ...throttling, defaultGroup: id });
   return backend;
 }
+
+/** Of a drive as long as no device has it. */
+const WITHOUT_DEVICE: Permissions = { needs: PERM_CONSISTENT_READ, shares: PERM_ALL };
 
 function checkMedia(options: Options): void {
   const media = options.get("media") ?? "disk";

@@ -10,14 +10,7 @@ import type { DiskLifetime } from "./driver.ts";
 import type { Direction, ThrottleGroup } from "./filters/throttle-group.ts";
 import { IoErrors } from "./io-errors.ts";
 import type { BlockNode } from "./node.ts";
-import {
-  PERM_ALL,
-  PERM_CONSISTENT_READ,
-  PERM_RESIZE,
-  PERM_WRITE,
-  PERM_WRITE_UNCHANGED,
-  type Permissions,
-} from "./permissions.ts";
+import { devicePermissions, PERM_ALL, type Permissions } from "./permissions.ts";
 import type { WriteZeroesRequestOptions } from "./request-options.ts";
 import { appendToZone, commandZone, resetAllZones } from "./zone-admission.ts";
 import type { BlockZones, ZoneCommand } from "./zones.ts";
@@ -84,7 +77,7 @@ export class BlockBackend {
     this.#node = node;
     this.readOnly = readOnly || node?.readOnly === true;
     this.writeCache = writeCache;
-    this.#permissions = options.permissions ?? { needs: this.#deviceNeeds(), shares: PERM_ALL };
+    this.#permissions = options.permissions ?? { ...devicePermissions(this.readOnly, true), shares: PERM_ALL };
     this.#asParent = this.#makeParent();
     node?.attachParent(this.#asParent, this.#permissions);
   }
@@ -122,9 +115,8 @@ export class BlockBackend {
   attachDevice(device: BackendDevice): void {
     assert(this.#device === undefined, `backend '${this.name}': has a device`);
     this.#device = device;
-    const shares = PERM_CONSISTENT_READ | PERM_WRITE_UNCHANGED | PERM_RESIZE | (device.shareRw ? PERM_WRITE : 0);
     try {
-      this.setPermissions({ needs: this.#deviceNeeds(), shares });
+      this.setPermissions(devicePermissions(this.readOnly, device.shareRw));
     } catch (error) {
       this.#device = undefined;
       throw error;
@@ -317,10 +309,6 @@ export class BlockBackend {
     const node = this.#open();
     if (this.readOnly) throw new BlockError("EPERM");
     return node;
-  }
-
-  #deviceNeeds(): number {
-    return this.readOnly ? PERM_CONSISTENT_READ : PERM_CONSISTENT_READ | PERM_WRITE;
   }
 
   #makeParent(): NodeParent {

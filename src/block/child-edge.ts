@@ -5,6 +5,7 @@ import type { ChildRole } from "./driver.ts";
 import type { GraphNode } from "./graph-node.ts";
 import type { BlockNode } from "./node.ts";
 import type { OpBlocker } from "./op-blockers.ts";
+import type { UnsettledNodes } from "./permission-refresh.ts";
 import { backingPermissions, filterPermissions, type Permissions } from "./permissions.ts";
 
 /** From `attach` to `detach` the lower node knows the upper one as a parent. */
@@ -41,9 +42,9 @@ export class ChildEdge {
     if (this.#backingBlocker !== undefined) this.node.opBlockers.add(this.#backingBlocker);
   }
 
-  detach(): void {
+  detach(unsettled?: UnsettledNodes): void {
     if (this.#backingBlocker !== undefined) this.node.opBlockers.remove(this.#backingBlocker);
-    this.node.detachParent(this.asParent);
+    this.node.detachParent(this.asParent, unsettled);
   }
 
   /** What the upper node asks of the lower one, when this is asked of itself. */

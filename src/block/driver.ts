@@ -60,6 +60,16 @@ export interface PreparedReopen {
   abort(): Promise<void>;
 }
 
+/** What a driver does when the permissions of its node's users change: of an image file, its locks. */
+export interface PermissionListener {
+  /** They are about to be these. Throws a `QmpError` where they cannot; what was prepared before then stands. */
+  prepare(permissions: Permissions): void;
+  /** They are what was prepared last. */
+  commit(): void;
+  /** They stay what was committed last. */
+  abort(): void;
+}
+
 /**
  * One image or device as bytes 0 to `lengthBytes - 1`.
  *
@@ -106,6 +116,8 @@ export interface BlockDriver {
   /** Flushes nothing. Called once, with nothing in flight; no other call follows. */
   close(): Promise<void>;
 
+  /** Undefined where permissions mean nothing beyond the graph. */
+  readonly permissionListener?: PermissionListener | undefined;
   /**
    * What the driver asks of a child when its own `parents` users ask `asked` of it. Without this method a backing node is
    * asked to be read, and any other child for the same as is asked here. What is asked grows with what is `asked`.

@@ -5,7 +5,7 @@ import { ChildEdge } from "./child-edge.ts";
 import { type DrainedSection, type NodeParent, NodeParents } from "./drain.ts";
 import type { BlockDriver } from "./driver.ts";
 import { OpBlockers } from "./op-blockers.ts";
-import { refreshPermissions } from "./permission-refresh.ts";
+import { refreshPermissions, settlePermissions, type UnsettledNodes } from "./permission-refresh.ts";
 import { NO_PERMISSIONS, type ParentEdge, type Permissions } from "./permissions.ts";
 
 /**
@@ -47,9 +47,10 @@ export abstract class GraphNode {
     this.#parents.attach(parent, permissions, () => refreshPermissions(this));
   }
 
-  detachParent(parent: NodeParent): void {
+  /** `unsettled`: as of `refreshPermissions`. */
+  detachParent(parent: NodeParent, unsettled?: UnsettledNodes): void {
     this.#parents.detach(parent);
-    refreshPermissions(this);
+    refreshPermissions(this, unsettled);
   }
 
   /** Throws a `QmpError` where the new permissions are against others'; the old ones then hold. */
@@ -98,11 +99,13 @@ export abstract class GraphNode {
 
   /**
    * Gives the node another driver, in a drained section. Throws a `QmpError`, and has changed nothing, where the driver may not use
-   * the nodes that it stands on. The old one is not closed.
+   * the nodes that it stands on. The old one is not closed. What the nodes below have locked for it they keep until
+   * `settlePermissions(unsettled)`, where that is given.
    */
-  replaceDriver(driver: BlockDriver): void {
+  replaceDriver(driver: BlockDriver, unsettled?: UnsettledNodes): void {
     const before = this.#driver;
-    this.#detachChildren();
+    const replaced: UnsettledNodes = unsettled ?? new Set();
+    this.#detachChildren(replaced);
     this.#driver = driver;
     try {
       this.attachChildren();
@@ -110,6 +113,8 @@ export abstract class GraphNode {
       this.#driver = before;
       this.attachChildren();
       throw error;
+    } finally {
+      if (unsettled === undefined) settlePermissions(replaced);
     }
     if (this.#hurries === 0) return;
     before.endDrain?.();
@@ -198,12 +203,12 @@ export abstract class GraphNode {
     if (this.#hurries > 0) for (const edge of attached) hurriedBy(edge).#beginHurry();
   }
 
-  #detachChildren(): void {
+  #detachChildren(unsettled?: UnsettledNodes): void {
     const edges = this.#childEdges;
     this.#childEdges = [];
     for (const edge of edges) {
       if (this.#hurries > 0) hurriedBy(edge).#endHurry();
-      edge.detach();
+      edge.detach(unsettled);
     }
   }
 

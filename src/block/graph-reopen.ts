@@ -18,6 +18,7 @@ import { nodesBelow } from "./interception.ts";
 import type { BlockNode } from "./node.ts";
 import type { NodeEntry } from "./node-list.ts";
 import type { NodeSettings } from "./node-settings.ts";
+import { settlePermissions, type UnsettledNodes } from "./permission-refresh.ts";
 import { PERM_WRITE, PERM_WRITE_UNCHANGED } from "./permissions.ts";
 import { refuseChanges, refuseOtherChild, refuseResets } from "./reopen-options.ts";
 
@@ -191,6 +192,7 @@ function commit(list: readonly Change[]): Replaced {
   const undo: (() => void)[] = [];
   const drivers: BlockDriver[] = [];
   const children: BlockNode[] = [];
+  const unsettled: UnsettledNodes = new Set();
   try {
     for (const { entry, settings } of list) {
       const { node } = entry;
@@ -203,8 +205,8 @@ function commit(list: readonly Change[]): Replaced {
       const { node } = entry;
       const before = node.driver;
       if (driver === undefined) continue;
-      node.replaceDriver(driver);
-      undo.push(() => node.replaceDriver(before));
+      node.replaceDriver(driver, unsettled);
+      undo.push(() => node.replaceDriver(before, unsettled));
       drivers.push(before);
       children.push(...before.children.map((child) => child.node));
     }
@@ -213,6 +215,8 @@ function commit(list: readonly Change[]): Replaced {
   } catch (error) {
     for (const takeBack of undo.reverse()) takeBack();
     throw error;
+  } finally {
+    settlePermissions(unsettled);
   }
   for (const { entry, options, prepared } of list) {
     prepared?.commit();

@@ -146,6 +146,7 @@ function prefixed(prefix: string, action: () => void): void {
   try {
     action();
   } catch (error) {
-    throw error instanceof QmpError ? new QmpError(prefix + error.message, error.errorClass) : error;
+    if (!(error instanceof QmpError)) throw error;
+    throw new QmpError(prefix + error.message, error.errorClass, { hint: error.hint });
   }
 }

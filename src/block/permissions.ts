@@ -97,6 +97,14 @@ function describeUse(nodeName: string, { parent }: ParentEdge): string {
   return `${parent.parentName} (uses node '${nodeName}' as '${parent.role ?? "root"}' child)`;
 }
 
+/** What a guest's disk needs of its node, and leaves to others: to read it and to change its length. */
+export function devicePermissions(readOnly: boolean, shareRw: boolean): Permissions {
+  return {
+    needs: readOnly ? PERM_CONSISTENT_READ : PERM_CONSISTENT_READ | PERM_WRITE,
+    shares: PERM_CONSISTENT_READ | PERM_WRITE_UNCHANGED | PERM_RESIZE | (shareRw ? PERM_WRITE : 0),
+  };
+}
+
 /** What a filter, or raw, asks of the node below it: what is asked of itself. */
 export function filterPermissions(permissions: Permissions): Permissions {
   return permissions;

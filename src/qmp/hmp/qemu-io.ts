@@ -98,8 +98,8 @@ export class QemuIo {
     try {
       extendPermissions(backend, command.needs);
     } catch (error) {
-      if (error instanceof QmpError) return `${error.message}\n`;
-      throw error;
+      if (!(error instanceof QmpError)) throw error;
+      return error.hint === undefined ? `${error.message}\n` : `${error.message}\n${error.hint}\n`;
     }
     const services = this.#services;
     try {

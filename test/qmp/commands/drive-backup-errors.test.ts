@@ -143,13 +143,14 @@ describe("drive-backup that is refused", () => {
   });
 
   it("never writes over the source's own file, as QEMU does before it notices", async () => {
-    const text = expect.stringMatching(/^Failed to get (shared )?"write" lock/);
-    for (const mode of ["existing", "absolute-paths"]) {
-      expect(await bench.backup({ target: bench.sourcePath, mode, format: "raw" })).toEqual({
-        class: "GenericError",
-        desc: text,
-      });
-    }
+    // QEMU's text, of a drive that no device has.
+    expect(await bench.backup({ target: bench.sourcePath, mode: "existing", format: "raw" })).toEqual(
+      refused('Could not replace node: Failed to get shared "write" lock'),
+    );
+    expect(await bench.backup({ target: bench.sourcePath, mode: "absolute-paths", format: "raw" })).toEqual({
+      class: "GenericError",
+      desc: expect.stringMatching(/^Failed to get (shared )?"(write|consistent read)" lock/),
+    });
     expect(readFileSync(bench.sourcePath).equals(pattern())).toBe(true);
     expect(bench.nodeNames()).toEqual(bench.atRest);
   });

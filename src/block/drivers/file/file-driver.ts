@@ -8,19 +8,34 @@ import {
   type BlockDriver,
   type BlockStatus,
   type DriverChild,
+  type PermissionListener,
   type PreparedReopen,
   SECTOR_SIZE_BYTES,
   type WriteZeroesOptions,
 } from "../../driver.ts";
 import type { NodeSettings } from "../../node-settings.ts";
+import type {
+  CreateFileOptions,
+  DiscardStatistics,
+  FileDriverOptions,
+  FileDriverSeams,
+} from "./file-driver-options.ts";
 import { type FileIo, isTransient, nodeFileIo } from "./file-io.ts";
-import type { ImageLock, LockingMode, LockKind } from "./image-lock.ts";
+import type { ImageLock, LockKind } from "./image-lock.ts";
 import { KnownZeroes } from "./known-zeroes.ts";
 import { closeImage, createImage, MAX_LENGTH_BYTES, type OpenImage, openImage, truncate } from "./open-image.ts";
 import { type OpenedImage, prepareImageReopen } from "./reopen-image.ts";
+import { zeroByReading } from "./shared-zeroes.ts";
 import { StableStorage } from "./stable-storage.ts";
 import { readVector, readVectorSync, writeVector, writeVectorSync } from "./vector-io.ts";
+import { WriterGuard } from "./writer-guard.ts";
 
+export type {
+  CreateFileOptions,
+  DiscardStatistics,
+  FileDriverOptions,
+  FileDriverSeams,
+} from "./file-driver-options.ts";
 export type { LockingMode, LockKind } from "./image-lock.ts";
 
 /**
@@ -34,39 +49,6 @@ const ZEROES = new Uint8Array(MAX_SYNC_BYTES);
 
 const PLAIN_ZEROES: WriteZeroesOptions = { mayUnmap: false, noFallback: false };
 
-/** How many discards there were, and of how many bytes in all those that succeeded. */
-export interface DiscardStatistics {
-  done: number;
-  failed: number;
-  bytes: number;
-}
-
-export interface FileDriverOptions {
-  /** Of a regular file, or a symbolic link to one. */
-  readonly path: string;
-  readonly readOnly?: boolean;
-  /**
-   * Where reads and writes are carried out. `auto`: those up to 1 MiB within the call, which is fastest for what the system
-   * has cached or takes into its cache; `threads`: all on libuv's pool, so that cold or remote storage stops nobody.
-   */
-  readonly xIo?: "auto" | "threads";
-  readonly locking?: LockingMode;
-}
-
-export interface CreateFileOptions extends Omit<FileDriverOptions, "readOnly"> {
-  readonly lengthBytes: number;
-  /** The file must not be there yet; otherwise one that is there, and that nobody uses, loses its contents. */
-  readonly exclusive?: boolean;
-}
-
-/** What a driver stands on, for tests that put something else there. */
-export interface FileDriverSeams {
-  readonly io?: FileIo;
-  /** The program that takes QEMU's locks. */
-  readonly perl?: string;
-  readonly clock?: Clock;
-}
-
 /**
  * An image in a regular file.
  *
@@ -74,12 +56,13 @@ export interface FileDriverSeams {
  * cut the file, and a write into it makes the file longer. A file of length zero can be opened: whether it makes a drive is
  * for others to say.
  *
- * Block status: zero where the file had holes when it was opened (with QEMU's locks; without, they are not looked for), or this
+ * Block status: zero where the file had holes when it was opened (where there are QEMU's locks; else they are not looked for), or this
  * driver has written zeroes, or made the file, or made it longer, and has written nothing since (in granules of 4 KiB, of more for images beyond 64 GiB); data everywhere else. Zeroes are not written to where
  * they are known to be: holes stay holes. Node cannot punch holes, so a discard writes zeroes, as a reader of QEMU's finds them
  * afterwards, and `mayUnmap` is not made use of.
  *
- * While it is open, nobody else may write to the file. The lock sees to that where there is one (`lockKind`).
+ * While it is open, nobody else may write to the file, unless it is locked as its users ask, and they let others. The lock sees to
+ * that where there is one (`lockKind`).
  */
 export class FileDriver implements BlockDriver {
   readonly driverName: string = "file";
@@ -96,6 +79,8 @@ export class FileDriver implements BlockDriver {
   #lock: ImageLock;
   #storage: StableStorage;
   readonly #zeroes: KnownZeroes;
+  /** Where it is locked as it is used. */
+  readonly #guard: WriterGuard | undefined;
   readonly #zeroVector = new IoVector(ZEROES);
   /** Changes that go on after their call. While there are any, two that overlap may end in any order. */
   #laterChanges = 0;
@@ -118,6 +103,8 @@ export class FileDriver implements BlockDriver {
     for (const { start, end } of image.holes) {
       this.#zeroes.add(start, (end === image.fileLengthBytes ? this.#lengthBytes : end) - start);
     }
+    const { permissions } = image.lock;
+    this.#guard = permissions && new WriterGuard(permissions, this.#zeroes, image.version);
   }
 
   /**
@@ -125,9 +112,9 @@ export class FileDriver implements BlockDriver {
    * `hint` says more. A failed open has written nothing.
    */
   static async open(options: FileDriverOptions, seams: FileDriverSeams = {}): Promise<FileDriver> {
-    const { path, readOnly = false, locking = "auto" } = options;
+    const { path, readOnly = false, locking = "auto", lockAsUsed = false } = options;
     const { io = nodeFileIo, perl = "perl", clock = systemClock } = seams;
-    const image = await openImage({ path, readOnly, locking, io, perl, clock });
+    const image = await openImage({ path, readOnly, locking, lockAsUsed, io, perl, clock });
     return new FileDriver(options, image, { io, perl, clock });
   }
 
@@ -136,7 +123,8 @@ export class FileDriver implements BlockDriver {
     const { path, lengthBytes, exclusive = false, locking = "auto" } = options;
     const { io = nodeFileIo, perl = "perl", clock = systemClock } = seams;
     assert(Number.isInteger(lengthBytes) && lengthBytes >= 0, "create: not a length");
-    const image = await createImage({ path, readOnly: false, lengthBytes, exclusive, locking, io, perl, clock });
+    const use = { path, readOnly: false, locking, lockAsUsed: false };
+    const image = await createImage({ ...use, lengthBytes, exclusive, io, perl, clock });
     return new FileDriver(options, image, { io, perl, clock });
   }
 
@@ -151,6 +139,10 @@ export class FileDriver implements BlockDriver {
   /** What keeps others from using the image meanwhile. */
   get lockKind(): LockKind {
     return this.#lock.kind;
+  }
+
+  get permissionListener(): PermissionListener | undefined {
+    return this.#guard;
   }
 
   read(offsetBytes: number, vector: IoVector): void | Promise<void> {
@@ -186,8 +178,10 @@ export class FileDriver implements BlockDriver {
   }
 
   writeZeroes(offsetBytes: number, lengthBytes: number, options: WriteZeroesOptions): void | Promise<void> {
+    this.#guard?.check();
     if (this.#zeroes.any && this.#zeroes.covers(offsetBytes, lengthBytes)) return;
     if (options.noFallback) throw new BlockError("ENOTSUP", `'${this.path}': zeroes can only be written`);
+    if (this.#guard?.isShared) return this.#zeroShared(offsetBytes, lengthBytes);
     if (this.#threads || lengthBytes > MAX_SYNC_BYTES) return this.#writeZeroesLater(offsetBytes, lengthBytes);
     const end = offsetBytes + lengthBytes;
     try {
@@ -226,6 +220,7 @@ export class FileDriver implements BlockDriver {
   }
 
   blockStatus(offsetBytes: number, lengthBytes: number): BlockStatus {
+    this.#guard?.check();
     const data = this.#zeroes.nextUnknown(offsetBytes, lengthBytes);
     const zero = data !== offsetBytes;
     const change = zero ? data : this.#zeroes.nextZero(offsetBytes, lengthBytes);
@@ -332,6 +327,18 @@ export class FileDriver implements BlockDriver {
     // Another change beside it may have been to the same place, and then nobody knows which of the two came last.
     if (alone && this.#laterChanges === 0 && this.#storage.changes === changesBefore + 1) {
       this.#zeroes.add(offsetBytes, lengthBytes);
+    }
+  }
+
+  async #zeroShared(offsetBytes: number, lengthBytes: number): Promise<void> {
+    this.#laterChanges++;
+    try {
+      await zeroByReading(this.#io, this.#fd, offsetBytes, lengthBytes);
+    } catch (error) {
+      throw this.#failure("write zeroes", offsetBytes, lengthBytes, error);
+    } finally {
+      this.#laterChanges--;
+      this.#storage.changes++;
     }
   }
 

@@ -48,7 +48,7 @@ async function openFile(context: OpenContext, seams: FileDriverSeams): Promise<F
   if (options.aio === "native" && !cacheDirect)
     throw new QmpError("aio=native was specified, but it requires cache.direct=on, which was not specified.");
   const { filename: path, "x-io": xIo = "auto", locking = "auto" } = options;
-  const file: FileDriverOptions = { path, readOnly, xIo, locking: forceShare ? "off" : locking };
+  const file: FileDriverOptions = { path, readOnly, xIo, locking: forceShare ? "off" : locking, lockAsUsed: true };
   try {
     return await FileDriver.open(file, seams);
   } catch (error) {

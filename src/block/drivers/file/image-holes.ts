@@ -7,10 +7,11 @@ import { type PerlOptions, runPerl } from "./one-shot-perl.ts";
 const MAX_HOLES = 65_536;
 const MAX_OUTPUT_CHARACTERS = 40 * MAX_HOLES;
 
-/** Arguments: the file's length, the most holes. `SEEK_DATA` is 3 and fails with ENXIO behind the last data, `SEEK_HOLE` is 4. */
+/** Arguments: the file's length, the most holes, how many seconds to wait before. `SEEK_DATA` is 3 and fails with ENXIO behind the last data, `SEEK_HOLE` is 4. */
 const SCRIPT = `
 open(my $image, "<&=", 3) or exit 1;
-my ($length, $left) = @ARGV;
+my ($length, $left, $pause) = @ARGV;
+select(undef, undef, undef, $pause) if $pause;
 my $at = 0;
 while ($at < $length && $left-- > 0) {
   my $data = sysseek($image, $at, 3);
@@ -34,12 +35,16 @@ export interface ImageHole {
 const imageHolesUnknown = tracePoint("image_holes_unknown");
 
 /**
- * The holes of the file behind `fd`, in their order. None where the system does not tell: then all is data. The caller has the file
- * locked, so that nobody else fills them.
+ * The holes of the file behind `fd`, in their order. None where the system does not tell: then all is data. The caller
+ * sees to it that nobody else fills them, or that it is noticed. `pauseMs` from now the file is looked at.
  */
-export async function findHoles(fd: number, lengthBytes: number, options: PerlOptions): Promise<ImageHole[]> {
+export async function findHoles(
+  fd: number,
+  lengthBytes: number,
+  options: PerlOptions & { readonly pauseMs: number },
+): Promise<ImageHole[]> {
   const limits = { ...options, maxOutputCharacters: MAX_OUTPUT_CHARACTERS };
-  const output = await runPerl(SCRIPT, [fd], [String(lengthBytes), String(MAX_HOLES)], limits);
+  const output = await runPerl(SCRIPT, [fd], [lengthBytes, MAX_HOLES, options.pauseMs / 1000].map(String), limits);
   const lines = output.split("\n");
   if (lines.at(-2) !== "end") {
     if (imageHolesUnknown.enabled) imageHolesUnknown.emit({ reason: output.slice(0, 100) });

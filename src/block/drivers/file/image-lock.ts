@@ -6,7 +6,9 @@ import { BlockError } from "../../../base/errors.ts";
 import { tracePoint } from "../../../base/trace.ts";
 import { errorCode } from "./file-io.ts";
 import { type Claim, claimImage, conflictingClaim, type LockFile } from "./lock-file.ts";
-import { hasQemuConflict, takeQemuLocks } from "./qemu-lock.ts";
+import { openAgain } from "./open-again.ts";
+import { PermissionLocks } from "./permission-locks.ts";
+import { hasQemuConflict, takeQemuLocks, whyNoQemuLocks } from "./qemu-lock.ts";
 
 /**
  * What keeps others off the image: `qemu` (QEMU's own locks, which every QEMU and every process of ours sees),
@@ -21,6 +23,8 @@ export interface ImageLock {
   readonly kind: LockKind;
   /** Of the kind `lock-file`: that file. */
   readonly file?: LockFile;
+  /** Of the kind `qemu`, where they go by the permissions of the image's users. */
+  readonly permissions?: PermissionLocks;
   /** Ends it. QEMU's locks end when the file is closed. */
   release(): Promise<void>;
 }
@@ -49,25 +53,51 @@ export interface LockedFile {
 }
 
 /**
- * Locks an open image: against writers, and for a writer against readers too. Fails with `BlockError` EAGAIN, QEMU's text
+ * Locks an open image: against writers, and for a writer against readers who mind him; `alone`, which a lock file always is,
+ * against all readers. Fails with `BlockError` EAGAIN, QEMU's text
  * and QEMU's hint where somebody else has it, this process included.
  *
  * Both kinds of lock exclude one another: whoever has taken the one looks for the other afterwards.
  */
 export async function lockImage(
   file: LockedFile,
-  options: { locking: LockingMode; perl: string; clock: Clock },
+  options: { locking: LockingMode; alone?: boolean; perl: string; clock: Clock },
 ): Promise<ImageLock> {
   if (options.locking === "off") return { kind: "none", release: NOTHING_TO_RELEASE };
-  const { perl, clock } = options;
-  const outcome = await takeQemuLocks(file.fd, { readOnly: file.readOnly, perl, clock });
+  const { alone = false, perl, clock } = options;
+  const outcome = await takeQemuLocks(file.fd, { readOnly: file.readOnly, alone, perl, clock });
   if (outcome.kind === "busy") throw imageBusy(file, outcome.conflict);
   if (outcome.kind === "taken") {
-    await refuseClaimed(file, []);
+    refuseClaimed(file, []);
     return { kind: "qemu", release: NOTHING_TO_RELEASE };
   }
   if (imageLockUnavailable.enabled) imageLockUnavailable.emit({ path: file.path, reason: outcome.reason });
   return claim(file, options.locking, outcome.reason);
+}
+
+/**
+ * As `lockImage` for an image whose users come and go: locks nothing as yet, and gives `ImageLock.permissions`. Where QEMU's locks
+ * cannot be had the image is locked at once, as one that is read or written by one user.
+ */
+export async function lockImageAsUsed(
+  file: LockedFile,
+  options: { locking: LockingMode; perl: string; clock: Clock },
+): Promise<ImageLock> {
+  if (options.locking === "off") return { kind: "none", release: NOTHING_TO_RELEASE };
+  const { path, fd } = file;
+  const { perl, clock } = options;
+  const reason = await whyNoQemuLocks(fd, { perl, clock });
+  if (reason !== undefined) {
+    if (imageLockUnavailable.enabled) imageLockUnavailable.emit({ path, reason });
+    return claim(file, options.locking, reason);
+  }
+  const permissions = new PermissionLocks({
+    path,
+    fd: await openAgain(path, fd, true, `Could not lock '${path}'`),
+    perl,
+    refuseClaimed: (readOnly) => refuseClaimed({ ...file, readOnly }, []),
+  });
+  return { kind: "qemu", permissions, release: () => permissions.close() };
 }
 
 /**
@@ -83,6 +113,7 @@ export async function replaceLock(
     case "none":
       return previous.lock;
     case "qemu": {
+      if (previous.lock.permissions !== undefined) return previous.lock;
       const outcome = await takeQemuLocks(file.fd, { ...options, readOnly: file.readOnly }, previous);
       if (outcome.kind === "taken") return keepUnlessClaimed(file, previous, options);
       if (outcome.kind === "busy") throw imageBusy(file, outcome.conflict);
@@ -104,7 +135,7 @@ async function claim(file: LockedFile, locking: LockingMode, reason: string): Pr
     if (locking === "on" || !NO_LOCK_FILES.includes(errorCode(error))) {
       throw BlockError.from(error, `Could not lock '${file.path}' (QEMU's locks: ${reason}): lock file`);
     }
-    await refuseClaimed(file, []);
+    refuseClaimed(file, []);
     refuseQemus(file);
     return { kind: "none", release: NOTHING_TO_RELEASE };
   }
@@ -118,7 +149,7 @@ async function keepUnlessClaimed(
   options: { perl: string; clock: Clock },
 ): Promise<ImageLock> {
   try {
-    await refuseClaimed(file, []);
+    refuseClaimed(file, []);
   } catch (error) {
     await takeQemuLocks(previous.fd, { ...options, readOnly: previous.readOnly }, file);
     throw error;
@@ -140,7 +171,7 @@ async function claimChecked(file: LockedFile, previous: LockFile): Promise<Image
 /** A claim that has been made is good if nobody else stands in its way. */
 async function checked(file: LockedFile, lock: LockFile, others: readonly LockFile[]): Promise<ImageLock> {
   try {
-    await refuseClaimed(file, [lock, ...others]);
+    refuseClaimed(file, [lock, ...others]);
     refuseQemus(file);
   } catch (error) {
     await lock.release();
@@ -149,10 +180,10 @@ async function checked(file: LockedFile, lock: LockFile, others: readonly LockFi
   return { kind: "lock-file", file: lock, release: () => lock.release() };
 }
 
-async function refuseClaimed(file: LockedFile, own: readonly LockFile[]): Promise<void> {
+function refuseClaimed(file: LockedFile, own: readonly LockFile[]): void {
   let conflict: Claim | undefined;
   try {
-    conflict = await conflictingClaim(file.path, file.readOnly ? "reader" : "writer", own);
+    conflict = conflictingClaim(file.path, file.readOnly ? "reader" : "writer", own);
   } catch (error) {
     if (["EACCES", "EPERM"].includes(errorCode(error))) return; // a folder that does not show what is in it
     throw BlockError.from(error, `Could not look for locks of '${file.path}'`);

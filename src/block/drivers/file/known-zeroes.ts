@@ -24,6 +24,12 @@ export class KnownZeroes {
     this.#lengthBytes = lengthBytes;
   }
 
+  /** Nothing is known any more. */
+  forget(): void {
+    this.#zeroes = undefined;
+    this.any = false;
+  }
+
   /** The range reads as zeroes now. */
   add(start: number, length: number): void {
     this.#zeroes ??= new HierarchicalBitmap(this.#lengthBytes, granuleBytesFor(this.#lengthBytes));

@@ -1,8 +1,19 @@
 // Locks as files beside the image, for where QEMU's locks cannot be had.
 
 import { randomUUID } from "node:crypto";
-import { constants, readFileSync, readlinkSync } from "node:fs";
-import { lstat, open, readdir, realpath, rename, rm, unlink, writeFile } from "node:fs/promises";
+import {
+  closeSync,
+  constants,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  readSync,
+  realpathSync,
+  unlinkSync,
+} from "node:fs";
+import { realpath, rename, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { errorCode } from "./file-io.ts";
@@ -57,35 +68,37 @@ export async function claimImage(imagePath: string, access: Access): Promise<Loc
 
 /**
  * A claim of somebody else that stands in the way of `access`: a writer's, or for a writer anybody's. `own` are the claims
- * made for this access. Claims of processes that are gone are removed.
+ * made for this access. Claims of processes that are gone are removed. Done when it returns, as taking QEMU's locks is.
  */
-export async function conflictingClaim(
-  imagePath: string,
-  access: Access,
-  own: readonly LockFile[],
-): Promise<Claim | undefined> {
-  const real = await realpath(imagePath);
+export function conflictingClaim(imagePath: string, access: Access, own: readonly LockFile[]): Claim | undefined {
+  const real = realpathSync(imagePath);
   const prefixes = [`${basename(real)}${INFIX}writer.`];
   if (access === "writer") prefixes.push(`${basename(real)}${INFIX}reader.`);
-  for (const name of await readdir(dirname(real))) {
+  for (const name of readdirSync(dirname(real))) {
     if (name.endsWith(".new") || !prefixes.some((prefix) => name.startsWith(prefix))) continue;
     const path = join(dirname(real), name);
     if (own.some((claim) => claim.path === path)) continue;
-    const claim = await readClaim(path);
+    const claim = readClaim(path);
     if (claim === undefined) continue;
     if (claim.holder === undefined || !isGone(claim.holder)) return claim;
-    await removeStale(path);
+    removeStale(path);
   }
   return undefined;
 }
 
 /** Undefined if it has been released meanwhile. */
-async function readClaim(path: string): Promise<Claim | undefined> {
+function readClaim(path: string): Claim | undefined {
   try {
-    const stats = await lstat(path);
+    const stats = lstatSync(path);
     if (!stats.isFile() || stats.size > MAX_CLAIM_BYTES) return { path, holder: undefined };
-    await using file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-    return { path, holder: parseHolder((await file.read(Buffer.alloc(MAX_CLAIM_BYTES))).buffer.toString("latin1")) };
+    const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    try {
+      const text = Buffer.alloc(MAX_CLAIM_BYTES);
+      readSync(fd, text);
+      return { path, holder: parseHolder(text.toString("latin1")) };
+    } finally {
+      closeSync(fd);
+    }
   } catch (error) {
     if (errorCode(error) === "ENOENT") return undefined;
     // Not readable for us: somebody's nevertheless.
@@ -108,9 +121,9 @@ function parseHolder(text: string): Holder | undefined {
 }
 
 /** Best effort: where the file may not be removed it is seen to be stale the next time too. */
-async function removeStale(path: string): Promise<void> {
+function removeStale(path: string): void {
   try {
-    await unlink(path);
+    unlinkSync(path);
   } catch (error) {
     if (!["ENOENT", "EACCES", "EPERM", "EROFS", "EBUSY"].includes(errorCode(error))) throw error;
   }

@@ -1,6 +1,6 @@
 // System calls that Node does not make, made by a perl that lives for one of them, on descriptors that it inherits.
 
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import type { Clock } from "../../../base/clock.ts";
 
 /** Perl starts in 9 ms; a file server that does not answer is not waited for longer than this. */
@@ -23,9 +23,9 @@ export function runPerl(
 ): Promise<string> {
   const { perl, clock, maxOutputCharacters = 1000 } = options;
   return new Promise((resolve) => {
-    const child = spawn(perl, ["-MErrno", "-e", script, ...args], {
+    const child = spawn(perl, perlArguments(script, args), {
       stdio: ["ignore", "pipe", "ignore", ...fds],
-      env: { PATH: process.env["PATH"], LC_ALL: "C" },
+      env: perlEnvironment(),
     });
     const giveUp = clock.setTimer(TIME_LIMIT_MS, () => {
       child.kill("SIGKILL");
@@ -43,4 +43,25 @@ export function runPerl(
     child.on("error", (error) => finish(error.message));
     child.on("close", (code, signal) => finish(output || `${perl} ended with ${signal ?? code}`));
   });
+}
+
+/** As `runPerl`, within the call: for what has to be done or refused before anything else happens. */
+export function runPerlNow(script: string, fds: readonly number[], args: readonly string[], perl: string): string {
+  const { error, stdout, status, signal } = spawnSync(perl, perlArguments(script, args), {
+    stdio: ["ignore", "pipe", "ignore", ...fds],
+    env: perlEnvironment(),
+    encoding: "utf8",
+    timeout: TIME_LIMIT_MS,
+    killSignal: "SIGKILL",
+  });
+  if (error !== undefined) return error.message;
+  return stdout || `${perl} ended with ${signal ?? status}`;
+}
+
+function perlArguments(script: string, args: readonly string[]): string[] {
+  return ["-MErrno", "-e", script, ...args];
+}
+
+function perlEnvironment(): NodeJS.ProcessEnv {
+  return { PATH: process.env["PATH"], LC_ALL: "C" };
 }

@@ -9,7 +9,8 @@ import { BlockError } from "../../../base/errors.ts";
 import { SECTOR_SIZE_BYTES } from "../../driver.ts";
 import { errorCode, type FileIo } from "./file-io.ts";
 import { findHoles, type ImageHole } from "./image-holes.ts";
-import { type ImageLock, type LockingMode, lockImage } from "./image-lock.ts";
+import { type ImageLock, type LockingMode, lockImage, lockImageAsUsed } from "./image-lock.ts";
+import { type FileVersion, isUnsettled, SETTLED_AFTER_MS } from "./writer-guard.ts";
 
 /** Offsets are numbers: the length, rounded up to a sector, stays a safe integer. */
 export const MAX_LENGTH_BYTES: number = 2 ** 53 - SECTOR_SIZE_BYTES;
@@ -27,6 +28,8 @@ export interface OpenImageOptions {
   readonly path: string;
   readonly readOnly: boolean;
   readonly locking: LockingMode;
+  /** Locked as its users' permissions ask, and not for one user from now on. */
+  readonly lockAsUsed: boolean;
   readonly io: FileIo;
   readonly perl: string;
   readonly clock: Clock;
@@ -43,6 +46,8 @@ export interface OpenImage {
   /** Of the file, any number of bytes. */
   readonly fileLengthBytes: number;
   readonly lock: ImageLock;
+  /** The file that has these holes. */
+  readonly version: FileVersion;
   /** Where the file has no blocks, as far as is known. */
   readonly holes: readonly ImageHole[];
 }
@@ -68,7 +73,8 @@ export async function createImage(options: CreateImageOptions): Promise<OpenImag
   const what = `Could not create '${options.path}'`;
   const { fd, isNew } = await openOrCreate(options, what);
   return closingOnError(fd, what, async () => {
-    const { lock } = await lockOpened(fd, options, what);
+    // Its contents will be gone: also readers who mind no writer would mind that.
+    const { lock, version } = await lockOpened(fd, { ...options, alone: true }, what);
     try {
       await truncate(options.io, fd, 0);
       await truncate(options.io, fd, options.lengthBytes);
@@ -78,7 +84,8 @@ export async function createImage(options: CreateImageOptions): Promise<OpenImag
       if (isNew) await unlink(options.path);
       throw error;
     }
-    return { fd, fileLengthBytes: options.lengthBytes, lock, holes: [{ start: 0, end: options.lengthBytes }] };
+    const { lengthBytes } = options;
+    return { fd, fileLengthBytes: lengthBytes, lock, version, holes: [{ start: 0, end: lengthBytes }] };
   });
 }
 
@@ -141,20 +148,27 @@ function pathError(error: unknown, path: string, what: string): BlockError {
   return BlockError.from(error, what);
 }
 
-/** The length is looked at under the lock: until then another may change it. */
-async function lockOpened(fd: number, options: OpenImageOptions, what: string): Promise<OpenImage> {
+/** The length is looked at under the lock, where it is locked at once: until then another may change it. */
+async function lockOpened(
+  fd: number,
+  options: OpenImageOptions & { readonly alone?: boolean },
+  what: string,
+): Promise<OpenImage> {
   const { path, readOnly } = options;
   const opened = await fstatFile(fd, { bigint: true });
   refuseKind(opened, path, what);
-  const lock = await lockImage({ path, fd, dev: opened.dev, ino: opened.ino, readOnly }, options);
+  const file = { path, fd, dev: opened.dev, ino: opened.ino, readOnly };
+  const lock = await (options.lockAsUsed ? lockImageAsUsed(file, options) : lockImage(file, options));
   try {
-    const { size, blocks } = await fstatFile(fd, { bigint: true });
+    const version = await fstatFile(fd, { bigint: true });
+    const { size, blocks } = version;
     if (size > BigInt(MAX_LENGTH_BYTES)) throw new BlockError("EFBIG", `${what}: File too large`);
     const fileLengthBytes = Number(size);
-    // Without the lock somebody else might fill them. Most files have none, and perl takes its time.
+    // Where there are no such locks somebody else might fill them, unnoticed. Most files have none, and perl takes its time.
     const mayHaveHoles = lock.kind === "qemu" && blocks * 512n < size;
-    const holes = mayHaveHoles ? await findHoles(fd, fileLengthBytes, options) : [];
-    return { fd, fileLengthBytes, lock, holes };
+    const pauseMs = lock.permissions !== undefined && isUnsettled(version) ? SETTLED_AFTER_MS : 0;
+    const holes = mayHaveHoles ? await findHoles(fd, fileLengthBytes, { ...options, pauseMs }) : [];
+    return { fd, fileLengthBytes, lock, version, holes };
   } catch (error) {
     await lock.release();
     throw error;

@@ -39,6 +39,14 @@ for my $byte (@$checks) {
 print "taken";
 `;
 
+/** Asks for a lock that nobody has. */
+const PROBE = `
+exit 1 unless length(pack "p", "") == 8;
+open(my $image, "<&=", 3) or exit 1;
+my $lock = pack "s s x![q] q q l x![q]", 0, 0, 0, 1, 0;
+print fcntl($image, 36, $lock) ? "known" : "$!";
+`;
+
 /** What came of the try: the locks are ours; somebody has what stands in `conflict`; such locks cannot be had, and why. */
 export type QemuLockOutcome =
   | { readonly kind: "taken" }
@@ -47,28 +55,39 @@ export type QemuLockOutcome =
 
 /**
  * Takes the locks that a QEMU takes for a disk of a machine: as a reader or a writer of the image, with no other writer.
- * They belong to the open file behind `fd` and end with it, also when the process is killed. `previous` is another open file of
+ * With `alone` nobody may even read the image beside. They belong to the open file behind `fd` and end with it, also when the process is killed. `previous` is another open file of
  * ours on the same image, with such locks, which it hands over: if somebody else is in the way it keeps them.
  */
 export async function takeQemuLocks(
   fd: number,
-  options: PerlOptions & { readonly readOnly: boolean },
+  options: PerlOptions & { readonly readOnly: boolean; readonly alone?: boolean },
   previous?: { readonly fd: number; readonly readOnly: boolean },
 ): Promise<QemuLockOutcome> {
-  if (process.platform !== "linux" || !KNOWN_ARCHITECTURES.includes(process.arch)) {
-    return { kind: "unavailable", reason: `not known on ${process.platform} ${process.arch}` };
-  }
+  if (!isKnownSystem()) return { kind: "unavailable", reason: UNKNOWN_SYSTEM };
   const locks = locksOf(options.readOnly);
   const before = previous === undefined ? [] : locksOf(previous.readOnly);
   const checks = options.readOnly
     ? [REFUSES_CONSISTENT_READ, HAS_WRITE]
-    : [REFUSES_CONSISTENT_READ, REFUSES_WRITE, HAS_WRITE];
+    : [REFUSES_CONSISTENT_READ, REFUSES_WRITE, HAS_WRITE, ...(options.alone ? [HAS_CONSISTENT_READ] : [])];
   const fds = previous === undefined ? [fd] : [fd, previous.fd];
   const answer = await runPerl(SCRIPT, fds, [locks.join(), checks.join(), before.join()], options);
   if (answer === "taken") return { kind: "taken" };
   const busy = /^busy (\d+)$/.exec(answer);
   if (busy !== null) return { kind: "busy", conflict: conflictText(Number(busy[1])) };
   return { kind: "unavailable", reason: answer };
+}
+
+/** Why such locks cannot be had on the file behind `fd`; undefined where they can. */
+export async function whyNoQemuLocks(fd: number, options: PerlOptions): Promise<string | undefined> {
+  if (!isKnownSystem()) return UNKNOWN_SYSTEM;
+  const answer = await runPerl(PROBE, [fd], [], options);
+  return answer === "known" ? undefined : answer;
+}
+
+const UNKNOWN_SYSTEM = `not known on ${process.platform} ${process.arch}`;
+
+function isKnownSystem(): boolean {
+  return process.platform === "linux" && KNOWN_ARCHITECTURES.includes(process.arch);
 }
 
 function locksOf(readOnly: boolean): number[] {
@@ -78,6 +97,7 @@ function locksOf(readOnly: boolean): number[] {
 /** What QEMU says when somebody has locked `byte`: whoever refuses what we want, or has what we refuse. */
 function conflictText(byte: number): string {
   if (byte === REFUSES_CONSISTENT_READ) return 'Failed to get "consistent read" lock';
+  if (byte === HAS_CONSISTENT_READ) return 'Failed to get shared "consistent read" lock';
   return byte === REFUSES_WRITE ? 'Failed to get "write" lock' : 'Failed to get shared "write" lock';
 }
 

@@ -1,14 +1,13 @@
 // An open image for another use: read-only, or for writing again.
 
-import { close, constants, fstat, open } from "node:fs";
+import { close, fstat } from "node:fs";
 import { promisify } from "node:util";
 import type { Clock } from "../../../base/clock.ts";
 import { BlockError } from "../../../base/errors.ts";
 import type { PreparedReopen } from "../../driver.ts";
-import { errorCode } from "./file-io.ts";
 import { type PreviousLock, replaceLock } from "./image-lock.ts";
+import { openAgain } from "./open-again.ts";
 
-const openFile = promisify(open);
 const fstatFile = promisify(fstat);
 const closeFile = promisify(close);
 
@@ -68,28 +67,11 @@ async function reopenImage(
   const what = `Could not reopen '${path}'`;
   const fd = await openAgain(path, previous.fd, readOnly, what);
   try {
-    const [before, now] = await Promise.all([previous.fd, fd].map((one) => fstatFile(one, { bigint: true })));
-    const { dev, ino } = now!;
-    if (before!.dev !== dev || before!.ino !== ino)
-      throw new BlockError("EINVAL", `${what}: another file has taken its place`);
+    const { dev, ino } = await fstatFile(fd, { bigint: true });
     const lock = await replaceLock({ path, fd, dev, ino, readOnly }, previous, options);
     return { fd, readOnly, lock };
   } catch (error) {
     await closeFile(fd);
-    throw BlockError.from(error, what);
-  }
-}
-
-async function openAgain(path: string, fd: number, readOnly: boolean, what: string): Promise<number> {
-  const flags = readOnly ? constants.O_RDONLY : constants.O_RDWR;
-  try {
-    return await openFile(`/proc/self/fd/${fd}`, flags);
-  } catch (error) {
-    if (errorCode(error) !== "ENOENT") throw BlockError.from(error, what);
-  }
-  try {
-    return await openFile(path, flags | constants.O_NONBLOCK);
-  } catch (error) {
     throw BlockError.from(error, what);
   }
 }
