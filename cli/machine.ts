@@ -24,6 +24,7 @@ A machine without a CPU, with QEMU's command line and its monitor: block nodes, 
   -qtest CHARDEV               a qtest server: register-level clients, as for -qmp
   -qtest-log FILE              what they say goes there (default: the standard error), or nowhere with 'none'
   -accel qtest                 throttled requests wait for qtest's clock_step
+  -incoming URI                wait for a migration of bitmaps: unix:PATH, tcp:HOST:PORT, exec:COMMAND, fd:N, or defer
   -global virtio-mmio.force-legacy=false
                                devices have the modern registers (default: the legacy ones, as QEMU)
   -display, -nodefaults, … and others that set up what is not here are taken and mean nothing
@@ -35,7 +36,7 @@ Examples:
   $ vblk machine -M virt -drive file=disk.img,format=raw,id=d0 -device virtio-blk-device,drive=d0,id=vb0 \\
       -qmp unix:/tmp/qmp.sock,server=on,wait=off
 
-Exit status: 0 after quit or a signal, 1 when the machine cannot be made.
+Exit status: 0 after quit or a signal, 1 when the machine cannot be made or a migration fails to arrive.
 `;
 
 /** Runs until a client says `quit` or a signal comes, and then ends in order with status 0. */
@@ -52,7 +53,7 @@ export async function runMachine(args: readonly string[], program: string, versi
   if (commandLine.show !== undefined) return 0;
   for (const warning of traces.warnings) process.stderr.write(`${program}: -trace: warning: ${warning}\n`);
   printTracesAsSet(traces);
-  const machine = await MonitoredMachine.create(commandLine, { version });
+  const machine = await MonitoredMachine.create(commandLine, { version, program });
   const onSignal = (signal: NodeJS.Signals, number: number): void => {
     process.stderr.write(`${program}: terminating on signal ${number} (${signal})\n`);
     machine.end();
@@ -71,7 +72,7 @@ export async function runMachine(args: readonly string[], program: string, versi
     clearInterval(alive);
     for (const signal of signals) process.off(signal, onSignal);
   }
-  return 0;
+  return machine.lost ? 1 : 0;
 }
 
 /** Before all else: who asks for the names of trace points need not describe a machine. */

@@ -49,6 +49,8 @@ export interface CommandLine {
   readonly uuid: string | undefined;
   /** -pidfile: a path. */
   readonly pidFile: string | undefined;
+  /** -incoming: where a migration comes from, or `defer`. */
+  readonly incoming: TypedOption | undefined;
   /** Patterns of trace points. */
   readonly trace: readonly TypedOption[];
   /** -help or -version were asked for. */
@@ -69,7 +71,7 @@ interface OptionSpec {
 }
 
 const OPTIONS: ReadonlyMap<string, OptionSpec> = new Map<string, OptionSpec>([
-  ..."M machine m accel global chardev mon qmp qtest qtest-log blockdev drive device object trace name uuid pidfile"
+  ..."M machine m accel global chardev mon qmp qtest qtest-log blockdev drive device object trace name uuid pidfile incoming"
     .split(" ")
     .map((name): [string, OptionSpec] => [name, { kind: "used", takesValue: true }]),
   ...(["S", "help", "h", "version"] as const).map((name): [string, OptionSpec] => [
@@ -87,7 +89,7 @@ const OPTIONS: ReadonlyMap<string, OptionSpec> = new Map<string, OptionSpec>([
 /** Options of QEMU's that set up something a client would miss: refused rather than taken for an unknown one. */
 const REFUSED = new Set(
   (
-    "append bios daemonize dtb fw_cfg gdb hda hdb hdc hdd icount incoming initrd kernel loadvm " +
+    "append bios daemonize dtb fw_cfg gdb hda hdb hdc hdd icount initrd kernel loadvm " +
     "netdev numa pflash plugin readconfig sandbox sd set smbios snapshot spice watchdog"
   ).split(" "),
 );
@@ -152,6 +154,7 @@ export function parseCommandLine(args: readonly string[], board: Board = virtBoa
       .map((option) => blamed(option, () => parseUuid(option.value)))
       .at(-1),
     pidFile: all("pidfile").at(-1)?.value,
+    incoming: all("incoming").at(-1),
     trace: all("trace"),
     show,
     warnings: unknownGlobals(globals).map(globalWarning),

@@ -17,6 +17,14 @@ const statusInfo = object({
     "finish-migrate",
     "postmigrate",
     "shutdown",
+    "colo",
+    "debug",
+    "guest-panicked",
+    "internal-error",
+    "restore-vm",
+    "save-vm",
+    "suspended",
+    "watchdog",
   ),
 });
 

@@ -20,14 +20,18 @@ export interface MonitoredMachineOptions {
   /** Of this package, for query-version. */
   readonly version: string;
   readonly clock?: Clock;
+  /** Before each line on the standard error: the program's name. */
+  readonly program?: string;
 }
 
 /** Built by `create`, runs until `ended`. */
 export class MonitoredMachine {
   readonly server: QmpServer;
   readonly machine: SystemMachine;
-  /** Resolves when everything has been given back, after a client's `quit` or a call of `end`. */
+  /** Resolves when everything has been given back, after a client's `quit` or a call of `end`, or a migration that failed to arrive. */
   readonly ended: Promise<void>;
+  /** The migration that it was started for has failed to arrive. */
+  lost = false;
   readonly #monitor: SystemMonitor;
   readonly #chardevs: MonitorChardevs;
   /** What qtest's clock_step steps. */
@@ -36,12 +40,14 @@ export class MonitoredMachine {
   #pidFile: PidFile | undefined;
   #end!: (reason: EndReason) => void;
 
-  private constructor(commandLine: CommandLine, { version, clock = systemClock }: MonitoredMachineOptions) {
+  private constructor(commandLine: CommandLine, { version, clock = systemClock, program }: MonitoredMachineOptions) {
     const { ramBytes, stopped, board, legacy, virtualTime, name, uuid } = commandLine;
     this.#virtualClock = new VirtualClock(clock);
     const monitor = new SystemMonitor({
       ...{ ramBytes, stopped, board, legacy, name, uuid, version, clock },
       output: (text) => void process.stdout.write(text),
+      incoming: commandLine.incoming !== undefined,
+      report: (line) => void process.stderr.write(program === undefined ? `${line}\n` : `${program}: ${line}\n`),
       ...(virtualTime ? { throttleClock: this.#virtualClock } : {}),
     });
     this.#monitor = monitor;
@@ -52,6 +58,10 @@ export class MonitoredMachine {
       this.#end = resolve;
     });
     void monitor.quit.then(() => this.#end("host-qmp-quit"));
+    void monitor.lost.then(() => {
+      this.lost = true;
+      this.#end("host-signal");
+    });
     this.ended = reason.then((why) => this.#close(why));
   }
 
@@ -110,6 +120,8 @@ export class MonitoredMachine {
     await this.#openQtest(commandLine);
     await this.#openMonitors(commandLine);
     await this.#qtest?.connected;
+    const { incoming } = commandLine;
+    if (incoming !== undefined) await blame(incoming, () => this.machine.migration.awaitIncoming(incoming.value));
   }
 
   /** On a drive that is not one of `connected`, which get theirs without being asked. */

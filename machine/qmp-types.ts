@@ -4,6 +4,7 @@ import type { RunStateName } from "../src/base/run-state.ts";
 import type { ErrorAction, IoStatus } from "../src/block/error-policy.ts";
 import type { BlockdevCreateOptions, BlockdevOptions } from "../src/block/graph-options.ts";
 import type { JobStatus } from "../src/job/job-status.ts";
+import type { MigrationStatus } from "../src/migration/migration-host.ts";
 import type { BlockdevBackup } from "../src/qmp/commands/backup.ts";
 import type { BlockDirtyBitmap, BlockDirtyBitmapAdd, BlockDirtyBitmapMerge } from "../src/qmp/commands/bitmap.ts";
 import type { BlockIoThrottle } from "../src/qmp/commands/block-io-throttle.ts";
@@ -122,6 +123,16 @@ export interface QmpCommands {
   "job-finalize": Call<ById>;
   "job-pause": Call<ById>;
   "job-resume": Call<ById>;
+  migrate: Call<{
+    readonly uri: string;
+    readonly blk?: boolean;
+    readonly inc?: boolean;
+    readonly detach?: boolean;
+    readonly resume?: boolean;
+  }>;
+  "migrate-incoming": Call<{ readonly uri: string }>;
+  "migrate-start-postcopy": Call<Nothing>;
+  migrate_cancel: Call<Nothing>;
   "object-add": Call<ObjectOptions>;
   "object-del": Call<ById>;
   "query-block": Call<Nothing, readonly BlockInfo[]>;
@@ -190,6 +201,9 @@ export interface QmpEvents {
     readonly action: ErrorAction;
   };
   BLOCK_JOB_PENDING: { readonly type: string; readonly id: string };
+  /** While the capability `events` is on. */
+  MIGRATION: { readonly status: MigrationStatus };
+  MIGRATION_PASS: { readonly pass: Int64 };
   BLOCK_WRITE_THRESHOLD: {
     readonly "node-name": string;
     readonly "amount-exceeded": Int64;

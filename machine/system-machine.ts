@@ -2,13 +2,15 @@
 
 import { type Clock, systemClock } from "../src/base/clock.ts";
 import { strerror } from "../src/base/errors.ts";
-import { RunState } from "../src/base/run-state.ts";
+import { RunState, type RunStateName } from "../src/base/run-state.ts";
 import { ThrottleGroups } from "../src/block/filters/throttle-group.ts";
 import { BlockGraph } from "../src/block/graph.ts";
 import type { IoErrorReport } from "../src/block/io-errors.ts";
 import { JobList } from "../src/job/job-list.ts";
 import { Bus } from "../src/memory/bus.ts";
 import { GuestMemory } from "../src/memory/guest-memory.ts";
+import { markActive } from "../src/migration/activation.ts";
+import type { Migration } from "../src/migration/migration.ts";
 import { reportWriteThresholds } from "../src/qmp/commands/block-write-threshold.ts";
 import { IoThreads } from "../src/qmp/commands/io-threads.ts";
 import { reportJobs } from "../src/qmp/commands/job.ts";
@@ -17,6 +19,7 @@ import { type Board, virtBoards } from "./boards.ts";
 import type { VirtioBlkDeviceOptions } from "./device-options.ts";
 import { allDrivers } from "./drivers.ts";
 import { MachineEvents } from "./machine-events.ts";
+import { machineMigration } from "./machine-migration.ts";
 import { type SlotDevice, VirtioSlots } from "./virtio-slots.ts";
 
 export interface SystemMachineOptions {
@@ -33,6 +36,14 @@ export interface SystemMachineOptions {
   readonly throttleClock?: Clock;
   /** Where what filters say of requests that they stop goes; nowhere by default. */
   readonly output?: (text: string) => void;
+  /** Waits for a migration, and runs when that has arrived unless `stopped`. */
+  readonly incoming?: boolean;
+  /** -uuid */
+  readonly uuid?: string | undefined;
+  /** Takes lines for the standard error. */
+  readonly report?: (line: string) => void;
+  /** The migration that it waited for has failed: the program ends. */
+  readonly onLost?: () => void;
 }
 
 /**
@@ -50,19 +61,23 @@ export class SystemMachine {
   readonly board: Board;
   readonly throttleGroups: ThrottleGroups;
   readonly ioThreads: IoThreads = new IoThreads(process.pid);
+  readonly migration: Migration;
   readonly #events: MachineEvents;
+  /** Runs as soon as it has arrived. */
+  #autostart: boolean;
   #shutDown = false;
 
   constructor(options: SystemMachineOptions) {
     const { ramBytes, stopped, events, board = virtBoards.aarch64, legacy = false, clock = systemClock } = options;
-    const { output = () => {} } = options;
+    const { output = () => {}, incoming = false, uuid, report = () => {}, onLost = () => {} } = options;
     this.clock = clock;
     this.board = board;
     this.throttleGroups = new ThrottleGroups(options.throttleClock ?? clock);
     this.#events = new MachineEvents(events);
     this.graph = new BlockGraph({ drivers: allDrivers(this.throttleGroups, output), clock });
     this.jobs = new JobList(this.graph.names);
-    this.runState = new RunState(stopped ? "prelaunch" : "running");
+    this.#autostart = !stopped;
+    this.runState = new RunState(incoming ? "inmigrate" : stopped ? "prelaunch" : "running");
     this.memory = new GuestMemory({ baseAddress: board.ramBase, sizeBytes: ramBytes });
     this.bus = new Bus({ memory: this.memory, unmapped: "zeroes" });
     const { memory, bus, graph } = this;
@@ -70,6 +85,7 @@ export class SystemMachine {
     reportJobs(this.jobs, events);
     this.runState.onChange((running) => this.#events.runs(running));
     reportWriteThresholds(this.graph, events);
+    this.migration = machineMigration({ machine: this, events, uuid, report, onLost });
   }
 
   async addDevice(options: VirtioBlkDeviceOptions): Promise<SlotDevice> {
@@ -78,18 +94,43 @@ export class SystemMachine {
     return device;
   }
 
-  /** Stops the guest; jobs go on. */
+  /** Stops the guest; jobs go on. One that is still to arrive will not run then. */
   async stop(): Promise<void> {
-    this.runState.stop("paused");
+    if (this.runState.state === "inmigrate") this.#autostart = false;
+    else await this.stopFor("paused");
+  }
+
+  /** Stops the guest for a reason, which is its state then, also where it stood still. */
+  async stopFor(state: "paused" | "finish-migrate"): Promise<void> {
+    if (!this.runState.stop(state) && state !== "paused") this.runState.restate(state);
     using _drained = await this.graph.drainAll();
   }
 
-  /** The guest goes on; requests that an error has held back are sent again. */
+  /** The guest goes on, or will as soon as it has arrived. A `QmpError` while it is about to be elsewhere. */
   cont(): void {
+    const { state } = this.runState;
+    if (state === "inmigrate") {
+      this.#autostart = true;
+      return;
+    }
+    this.migration.checkContinue();
+    if (state === "postmigrate") markActive(this.graph);
+    this.resume();
+  }
+
+  /** The guest goes on; requests that an error has held back are sent again. */
+  resume(): void {
     if (this.runState.running) return;
     for (const { backend } of this.slots.devices) if (backend.name !== "") backend.errors.status = "ok";
     this.runState.resume();
     for (const { backend } of this.slots.devices) backend.errors.retry();
+  }
+
+  /** A migration has arrived of a machine that was in `state`. */
+  arrive(state: RunStateName): void {
+    if (state !== "running") this.runState.restate(state);
+    else if (this.#autostart) this.resume();
+    else this.runState.restate("paused");
   }
 
   /** As if the reset button was pressed. */
@@ -104,11 +145,13 @@ export class SystemMachine {
     if (this.#shutDown) return;
     this.#shutDown = true;
     this.#events.shutDown(reason);
+    await this.migration.close();
     await this.jobs.cancelAll();
   }
 
   /** Gives everything back: devices, drives, nodes. After `shutDown`. Rejects with the first error once all is closed. */
   async close(): Promise<void> {
+    await this.migration.close();
     await this.jobs.cancelAll();
     await this.slots.unplugAll();
     const errors: unknown[] = [];

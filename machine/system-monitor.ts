@@ -8,6 +8,7 @@ import { blockIoThrottleCommands } from "../src/qmp/commands/block-io-throttle.t
 import { blockdevCommands } from "../src/qmp/commands/blockdev.ts";
 import { generalCommands } from "../src/qmp/commands/general.ts";
 import { jobCommands } from "../src/qmp/commands/job.ts";
+import { migrationCommands } from "../src/qmp/commands/migration.ts";
 import { objectCommands } from "../src/qmp/commands/object.ts";
 import { queryBlockCommands } from "../src/qmp/commands/query-block.ts";
 import { actualSize, gatherImageFacts } from "../src/qmp/commands/query-block-image.ts";
@@ -41,6 +42,10 @@ export interface SystemMonitorOptions {
   readonly clock?: Clock;
   /** What throttled requests wait by; `clock` by default. */
   readonly throttleClock?: Clock;
+  /** Waits for a migration. */
+  readonly incoming?: boolean;
+  /** Takes lines for the standard error: that of the program, by default. */
+  readonly report?: (line: string) => void;
 }
 
 /** Begins empty, and runs until somebody calls `close`: whoever made it, at the latest when `quit` has resolved. */
@@ -49,13 +54,20 @@ export class SystemMonitor {
   readonly machine: SystemMachine;
   /** Resolves when the command `quit` has been given, and jobs have ended. */
   readonly quit: Promise<void>;
+  /** Resolves when the migration that it waited for has failed. */
+  readonly lost: Promise<void>;
   readonly #interrupted = new AbortController();
 
   constructor(options: SystemMonitorOptions) {
     const { version, output, name, uuid, clock = systemClock } = options;
     this.server = new QmpServer({ clock, wallClock: systemWallClock, version });
     const { events } = this.server;
-    this.machine = new SystemMachine({ ...options, events, clock });
+    const { report = (line: string) => void process.stderr.write(`${line}\n`) } = options;
+    let onLost!: () => void;
+    this.lost = new Promise((resolve) => {
+      onLost = resolve;
+    });
+    this.machine = new SystemMachine({ ...options, events, clock, report, onLost });
     let quitGiven!: () => void;
     this.quit = new Promise((resolve) => {
       quitGiven = resolve;
@@ -76,6 +88,7 @@ export class SystemMonitor {
       ...blockIoThrottleCommands({ graph, throttleGroups, deviceBackend: (idOrPath) => slots.find(idOrPath)?.backend }),
       ...queryBlockCommands({ graph, allocatedBytes }),
       ...queryBlockstatsCommands(graph),
+      ...migrationCommands(this.machine.migration),
     );
   }
 

@@ -15,7 +15,19 @@ export type RunStateName =
   | "inmigrate"
   | "finish-migrate"
   | "postmigrate"
-  | "shutdown";
+  | "shutdown"
+  | ForeignRunState;
+
+/** Those in which only a machine that has migrated from elsewhere can be. */
+export type ForeignRunState =
+  | "colo"
+  | "debug"
+  | "guest-panicked"
+  | "internal-error"
+  | "restore-vm"
+  | "save-vm"
+  | "suspended"
+  | "watchdog";
 
 /** Hears of a change after it was made: `running` says whether the machine runs now. */
 export type RunStateListener = (running: boolean, state: RunStateName) => void;

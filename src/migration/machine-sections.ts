@@ -1,5 +1,6 @@
 // The sections of a machine without devices but its bitmaps: docs/reference/migration-stream.md §1.2, §3.1.
 
+import type { RunStateName } from "../base/run-state.ts";
 import { orCutOff, StreamError } from "./stream-error.ts";
 import {
   GLOBAL_STATE_VERSION,
@@ -14,12 +15,24 @@ import type { SectionHandler } from "./stream-loader.ts";
 import type { StreamSource } from "./stream-source.ts";
 
 /** All that QEMU has: a machine that arrives may be in any of them. */
-const RUN_STATES: ReadonlySet<string> = new Set(
-  (
-    "debug inmigrate internal-error io-error paused postmigrate prelaunch finish-migrate restore-vm running save-vm " +
-    "shutdown suspended watchdog guest-panicked colo"
-  ).split(" "),
-);
+const RUN_STATES: readonly RunStateName[] = [
+  "debug",
+  "inmigrate",
+  "internal-error",
+  "io-error",
+  "paused",
+  "postmigrate",
+  "prelaunch",
+  "finish-migrate",
+  "restore-vm",
+  "running",
+  "save-vm",
+  "shutdown",
+  "suspended",
+  "watchdog",
+  "guest-panicked",
+  "colo",
+];
 
 /** RAM of which there is none. A source that waits sends it again and again, so this waits only for bytes that are missing. */
 export const ramSection: SectionHandler = {
@@ -56,7 +69,7 @@ export const timerSection: SectionHandler = {
 const TIMER_FIELDS = ["cpu_ticks_offset", "unused", "cpu_clock_offset"] as const;
 
 /** Which state the machine was in; `received` is told. */
-export function globalStateSection(received: (runState: string) => void): SectionHandler {
+export function globalStateSection(received: (runState: RunStateName) => void): SectionHandler {
   return {
     version: GLOBAL_STATE_VERSION,
     async load(source: StreamSource) {
@@ -66,8 +79,9 @@ export function globalStateSection(received: (runState: string) => void): Sectio
       const field = source.bytes(RUN_STATE_FIELD_BYTES);
       const end = field.indexOf(0);
       const name = new TextDecoder().decode(field.subarray(0, end < 0 ? field.length : end));
-      if (!RUN_STATES.has(name)) throw new StreamError("EINVAL", `invalid parameter value: ${name}`);
-      received(name);
+      const runState = RUN_STATES.find((state) => state === name);
+      if (runState === undefined) throw new StreamError("EINVAL", `invalid parameter value: ${name}`);
+      received(runState);
     },
   };
 }

@@ -57,8 +57,10 @@ export class StreamWriter {
     this.out.u32(1);
   }
 
-  postcopyAdvise(): void {
-    this.#command(CMD_POSTCOPY_ADVISE, 0);
+  /** `ram`: with what is to be known of pages of RAM, of which there are none. */
+  postcopyAdvise(ram: boolean): void {
+    this.#command(CMD_POSTCOPY_ADVISE, ram ? 16 : 0);
+    if (ram) this.out.u64(0).u64(PAGE_BYTES);
   }
 
   /** Of a machine without RAM that migrates. */
@@ -68,16 +70,24 @@ export class StreamWriter {
     this.#footer(RAM_SECTION_ID);
   }
 
+  /** Says nothing, but that somebody is there. */
+  ramPart(): void {
+    this.out.u8(SECTION_PART).u32(RAM_SECTION_ID).u64(RAM_EOS);
+    this.#footer(RAM_SECTION_ID);
+  }
+
   ramEnd(): void {
     this.out.u8(SECTION_END).u32(RAM_SECTION_ID).u64(RAM_EOS);
     this.#footer(RAM_SECTION_ID);
   }
 
-  /** A section of chunks, which `payload` writes, the mark of its end included. */
-  bitmapSection(kind: "start" | "part" | "end", payload: (out: BinaryWriter) => void): void {
+  /** What is written to `out` from here to `endBitmaps` are chunks, the mark of the section's end included. */
+  beginBitmaps(kind: "start" | "part" | "end"): void {
     if (kind === "start") this.#section(SECTION_START, BITMAP_SECTION_ID, "dirty-bitmap", BITMAP_VERSION);
     else this.out.u8(kind === "part" ? SECTION_PART : SECTION_END).u32(BITMAP_SECTION_ID);
-    payload(this.out);
+  }
+
+  endBitmaps(): void {
     this.#footer(BITMAP_SECTION_ID);
   }
 
@@ -126,6 +136,9 @@ export class StreamWriter {
     this.out.u8(SECTION_COMMAND).u16(command).u16(dataBytes);
   }
 }
+
+/** Of the bare machine. */
+const PAGE_BYTES = 1024;
 
 /** As QEMU prints it, blanks included. */
 const DESCRIPTION =

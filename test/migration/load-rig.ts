@@ -23,7 +23,11 @@ export interface Loaded {
   readonly replies: string;
 }
 
-const CAPABILITIES = { "dirty-bitmaps": false, "postcopy-ram": false, "x-ignore-shared": false };
+const CAPABILITIES: Readonly<Record<string, boolean>> = {
+  "dirty-bitmaps": false,
+  "postcopy-ram": false,
+  "x-ignore-shared": false,
+};
 
 /** A log of chunks. */
 export function loggedChunks(log: string[]): BitmapChunks {

@@ -44,18 +44,18 @@ describe("StreamWriter", () => {
     const encoder = new BitmapEncoder();
     const bitmaps = sentBitmaps();
     writer.header("none");
-    writer.postcopyAdvise();
+    writer.postcopyAdvise(false);
     writer.ramStart();
-    writer.bitmapSection("start", (out) => {
-      for (const bitmap of bitmaps) encoder.start(out, bitmap);
-      encoder.endOfSection(out);
-    });
+    writer.beginBitmaps("start");
+    for (const bitmap of bitmaps) encoder.start(writer.out, bitmap);
+    encoder.endOfSection(writer.out);
+    writer.endBitmaps();
     writer.ramEnd();
-    writer.bitmapSection("end", (out) => {
-      for (const bitmap of bitmaps) expect(encoder.bits(out, bitmap, 0)).toBe(131072);
-      for (const bitmap of bitmaps) encoder.complete(out, bitmap);
-      encoder.endOfSection(out);
-    });
+    writer.beginBitmaps("end");
+    for (const bitmap of bitmaps) expect(encoder.bits(writer.out, bitmap, 0)).toBe(131072);
+    for (const bitmap of bitmaps) encoder.complete(writer.out, bitmap);
+    encoder.endOfSection(writer.out);
+    writer.endBitmaps();
     writer.machineState({ runState: "running", cpuTicksOffset: CAPTURED_TICKS, cpuClockOffsetNs: CAPTURED_CLOCK_NS });
     writer.end();
     writer.description();

@@ -1,0 +1,43 @@
+// What a migration needs of the machine that it moves.
+
+import type { Clock } from "../base/clock.ts";
+import type { RunState } from "../base/run-state.ts";
+import type { BlockGraph } from "../block/graph.ts";
+import type { MigrationChannels } from "./migration-address.ts";
+
+/** As query-migrate and MIGRATION tell it. */
+export type MigrationStatus =
+  | "none"
+  | "setup"
+  | "cancelling"
+  | "cancelled"
+  | "active"
+  | "postcopy-active"
+  | "postcopy-paused"
+  | "completed"
+  | "failed"
+  | "pre-switchover"
+  | "device";
+
+export interface MigrationHost {
+  /** As streams name the machine. */
+  readonly machine: string;
+  /** -uuid */
+  readonly uuid: string | undefined;
+  readonly graph: BlockGraph;
+  readonly clock: Clock;
+  readonly runState: RunState;
+  readonly channels: MigrationChannels;
+  /** Stops the guest, and waits until no request is in flight. */
+  stop(state: "finish-migrate"): Promise<void>;
+  /** The guest runs again. */
+  resume(): void;
+  /** Gives all images away, to whoever goes on with them. Rejects with a `QmpError` or `BlockError` where a user needs one. */
+  inactivate(): Promise<void>;
+  /** Takes them back. */
+  activate(): Promise<void>;
+  /** To the standard error. */
+  report(line: string): void;
+  onStatus(status: MigrationStatus): void;
+  onPass(pass: number): void;
+}
