@@ -20,7 +20,6 @@ const MIN_CLUSTER_BYTES = 64 * 1024;
 const MAX_TASK_BYTES = 1024 * 1024;
 /** Zeroes are looked for in units of this, or of a cluster where that is smaller. */
 const MAX_ZERO_UNIT_BYTES = 64 * 1024;
-
 const READ_OLD_DATA = { fromNotifier: true } as const;
 
 /** The cluster of a copy to `target`: §4.2. A target without clusters of its own has none to respect. */
@@ -105,11 +104,8 @@ export class BlockCopy {
     this.dirty = new HierarchicalBitmap(this.lengthBytes, clusterSizeBytes);
     this.clock = clock;
     this.limit = new RateLimit(clock);
-    this.#writeOptions = {
-      serialising: standsOn(target, source),
-      mayUnmap: true,
-      compressed: options.compress === true,
-    };
+    const { compress: compressed = false } = options;
+    this.#writeOptions = { serialising: standsOn(target, source), mayUnmap: true, compressed };
     this.#afterCopy = options.discardSource === true ? "discard" : "done";
     this.#maxTaskBytes = this.#up(Math.max(Math.min(maxChunkBytes, MAX_TASK_BYTES), 1));
     this.#zeroUnitBytes = Math.min(clusterSizeBytes, MAX_ZERO_UNIT_BYTES);

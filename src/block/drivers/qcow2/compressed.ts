@@ -4,8 +4,7 @@ import { Decompress } from "fzstd";
 import { deflateRaw, inflateRaw } from "../../../base/deflate.ts";
 import { BlockError } from "../../../base/errors.ts";
 
-export const COMPRESSION_DEFLATE = 0;
-export const COMPRESSION_ZSTD = 1;
+const COMPRESSION_ZSTD = 1;
 
 /** The compressed form of a cluster; undefined where that is not smaller. */
 export function compressCluster(cluster: Uint8Array): Promise<Uint8Array | undefined> {

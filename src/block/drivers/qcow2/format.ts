@@ -2,8 +2,6 @@
 
 /** `QFI\xfb`. */
 export const QCOW2_MAGIC = 0x514649fb;
-export const MIN_CLUSTER_BITS = 9;
-export const MAX_CLUSTER_BITS = 21;
 /** Subclusters are no smaller than a sector. */
 export const MIN_EXTENDED_CLUSTER_BITS = 14;
 export const MAX_REFCOUNT_ORDER = 6;
