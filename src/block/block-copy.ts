@@ -8,6 +8,7 @@ import type { BeforeWriteNotifier } from "./before-write-notifier.ts";
 import { COPY_PIECE_BYTES, type CopyBuffer, CopyBuffers, MAX_COPY_BUFFER_BYTES } from "./block-copy-buffers.ts";
 import { discardCopied } from "./block-copy-discard.ts";
 import { GuestCopy } from "./block-copy-guest.ts";
+import type { BlockCopyOptions, ClustersCopied } from "./block-copy-options.ts";
 import { CopyPace } from "./block-copy-pace.ts";
 import { CopyTask, CopyTasks } from "./block-copy-task.ts";
 import { backingOf, blockStatusAbove, standsOn } from "./block-status.ts";
@@ -25,26 +26,6 @@ const READ_OLD_DATA = { fromNotifier: true } as const;
 /** The cluster of a copy to `target`: §4.2. A target without clusters of its own has none to respect. */
 export function blockCopyClusterSize(target: BlockNode, minClusterSizeBytes = 0): number {
   return Math.max(MIN_CLUSTER_BYTES, minClusterSizeBytes, target.driver.clusterSizeBytes ?? 0);
-}
-
-/** Clusters that were copied, by who copied them. */
-export interface ClustersCopied {
-  background: number;
-  guest: number;
-}
-
-export interface BlockCopyOptions {
-  readonly source: BlockNode;
-  /** As long as the source. */
-  readonly target: BlockNode;
-  /** A power of two. */
-  readonly clusterSizeBytes: number;
-  /** Of a background task, rounded up to whole clusters; 1 MiB at most and by default. Guests' tasks are of up to 1 MiB. */
-  readonly maxChunkBytes?: number;
-  readonly clock?: Clock;
-  /** What was copied the source is told to forget: see `discardCopied`. The target gets it compressed, if its format can. */
-  readonly discardSource?: boolean;
-  readonly compress?: boolean;
 }
 
 /**

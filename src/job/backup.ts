@@ -3,9 +3,10 @@
 import { type Clock, systemClock } from "../base/clock.ts";
 import { QmpError } from "../base/errors.ts";
 import { InterruptibleSleep } from "../base/interruptible-sleep.ts";
-import { BlockCopy, type ClustersCopied } from "../block/block-copy.ts";
+import { BlockCopy } from "../block/block-copy.ts";
 import { BackgroundCopy } from "../block/block-copy-loop.ts";
 import { BlockCopyNotifier } from "../block/block-copy-notifier.ts";
+import type { ClustersCopied } from "../block/block-copy-options.ts";
 import type { CopyFailure } from "../block/block-copy-task.ts";
 import type { NodeParent } from "../block/drain.ts";
 import { Interception } from "../block/interception.ts";
