@@ -91,6 +91,7 @@ async function giveUp(changes: readonly Change[]): Promise<void> {
   for (const { entry, driver, prepared, stored } of changes) {
     await driver?.close();
     await prepared?.abort();
+    if (prepared?.readOnly === true) entry.node.refreshPermissions();
     if (stored) await makeBitmapsWritable(entry.node);
   }
 }
@@ -199,6 +200,12 @@ function commit(list: readonly Change[]): Replaced {
       const before = node.settings;
       undo.push(() => node.applySettings(before));
       node.applySettings(settings);
+    }
+    // A driver that will write no more asks less of what it stands on, which may become read-only with it.
+    for (const { entry, prepared } of list) {
+      if (prepared?.readOnly !== true || entry.node.driver.children.length === 0) continue;
+      refuseWriters(entry.node);
+      entry.node.refreshPermissions();
     }
     for (const { entry } of list) refuseWriters(entry.node);
     for (const { entry, driver } of list) {

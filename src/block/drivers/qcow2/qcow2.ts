@@ -132,15 +132,18 @@ export class Qcow2Driver implements BlockDriver {
     if (readOnly === this.#readOnly) return undefined;
     if (readOnly) await this.image.settle();
     else if (this.image.corrupt) throw new BlockError("EACCES", "qcow2: Image is corrupt; cannot be opened read/write");
+    // From here on, for what it asks of its file goes by it.
+    this.#readOnly = readOnly;
     return {
       readOnly,
-      commit: () => {
-        this.#readOnly = readOnly;
-      },
+      commit: () => {},
       finish: async () => {
         if (!readOnly) await beginWriting(this.image);
       },
-      abort: () => Promise.resolve(),
+      abort: () => {
+        this.#readOnly = !readOnly;
+        return Promise.resolve();
+      },
     };
   }
 
