@@ -12,7 +12,7 @@ export { DirtyArea, DirtyStatus, HierarchicalBitmap } from "./src/bitmap/hierarc
 export { type AccountedKind, type AccountedRequests, IoAccounting } from "./src/block/accounting.ts";
 export { type BackendDevice, BlockBackend, type BlockBackendOptions } from "./src/block/backend.ts";
 export { type BeforeWriteNotifier, DROP_REQUEST, type NotifierVerdict } from "./src/block/before-write-notifier.ts";
-export type { ClustersCopied } from "./src/block/block-copy.ts";
+export type { ClustersCopied } from "./src/block/block-copy-options.ts";
 export { type DebugPoints, debugPointsOf } from "./src/block/debug-points.ts";
 export type { DrainedSection, NodeParent } from "./src/block/drain.ts";
 export {
