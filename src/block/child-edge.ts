@@ -1,12 +1,19 @@
 // An edge of the block graph: a node as a user of one below it.
 
+import { QmpError } from "../base/errors.ts";
 import type { NodeParent } from "./drain.ts";
 import type { ChildRole } from "./driver.ts";
 import type { GraphNode } from "./graph-node.ts";
 import type { BlockNode } from "./node.ts";
 import type { OpBlocker } from "./op-blockers.ts";
 import type { UnsettledNodes } from "./permission-refresh.ts";
-import { backingPermissions, filterPermissions, type Permissions } from "./permissions.ts";
+import {
+  backingPermissions,
+  filterPermissions,
+  PERM_ALL,
+  PERM_CONSISTENT_READ,
+  type Permissions,
+} from "./permissions.ts";
 
 /** From `attach` to `detach` the lower node knows the upper one as a parent. */
 export class ChildEdge {
@@ -38,6 +45,8 @@ export class ChildEdge {
 
   /** Throws a `QmpError` where other users of the lower node stand against it. */
   attach(): void {
+    if (this.#parent.active && !this.node.active)
+      throw new QmpError(`Inactive '${this.node.name}' can't be a ${this.role} child of active '${this.#parent.name}'`);
     this.node.attachParent(this.asParent, this.permissions(this.#parent.combinedPermissions()));
     if (this.#backingBlocker !== undefined) this.node.opBlockers.add(this.#backingBlocker);
   }
@@ -51,6 +60,8 @@ export class ChildEdge {
   permissions(asked: Permissions): Permissions {
     const { driver } = this.#parent;
     const ofDriver = driver.childPermissions?.(this.role, asked, this.#parent.parentCount);
-    return ofDriver ?? (this.role === "backing" ? backingPermissions(asked) : filterPermissions(asked));
+    const permissions = ofDriver ?? (this.role === "backing" ? backingPermissions(asked) : filterPermissions(asked));
+    if (this.#parent.active) return permissions;
+    return { needs: permissions.needs & PERM_CONSISTENT_READ, shares: PERM_ALL };
   }
 }

@@ -144,6 +144,13 @@ export interface BlockDriver {
   readonly zones?: BlockZones;
   /** Of a format that keeps dirty bitmaps in its images. */
   readonly bitmapStore?: BitmapStore;
+  /**
+   * The image is somebody else's from now on: nothing of it is kept back, and nothing is written any more. Called in a drained section;
+   * undefined where nothing is ever kept back.
+   */
+  inactivate?(): Promise<void>;
+  /** The image is this program's again, and may have changed meanwhile. Undefined where that means nothing, or the driver is opened anew. */
+  activate?(): void | Promise<void>;
   /** Of a filter that keeps a snapshot of the node below it. */
   readonly snapshot?: SnapshotSource;
   /**

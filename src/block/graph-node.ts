@@ -6,7 +6,7 @@ import { type DrainedSection, type NodeParent, NodeParents } from "./drain.ts";
 import type { BlockDriver } from "./driver.ts";
 import { OpBlockers } from "./op-blockers.ts";
 import { refreshPermissions, settlePermissions, type UnsettledNodes } from "./permission-refresh.ts";
-import { NO_PERMISSIONS, type ParentEdge, type Permissions } from "./permissions.ts";
+import { NO_PERMISSIONS, type ParentEdge, PERM_ALL, PERM_CONSISTENT_READ, type Permissions } from "./permissions.ts";
 
 /**
  * What a `BlockNode` is to its neighbours.
@@ -25,10 +25,29 @@ export abstract class GraphNode {
   #driver: BlockDriver;
   #hurries = 0;
   #closed = false;
+  #active: boolean;
 
-  protected constructor(name: string, driver: BlockDriver) {
+  protected constructor(name: string, driver: BlockDriver, active: boolean) {
     this.name = name;
     this.#driver = driver;
+    this.#active = active;
+  }
+
+  /** The image is this program's. While it is not, nobody writes to the node, and others may write to the image. */
+  get active(): boolean {
+    return this.#active;
+  }
+
+  /** In a drained section. Throws a `QmpError`, and has changed nothing, where permissions are against it. See `activateNode`. */
+  setActive(active: boolean): void {
+    const before = this.#active;
+    this.#active = active;
+    try {
+      refreshPermissions(this);
+    } catch (error) {
+      this.#active = before;
+      throw error;
+    }
   }
 
   get driver(): BlockDriver {
@@ -87,9 +106,14 @@ export abstract class GraphNode {
     return this.#parents.edge(parent);
   }
 
-  /** What all parents together need and share. */
+  /** What all parents together need and share. While the node is inactive backends do without writing. */
   combinedPermissions(): Permissions {
-    return this.#parents.combinePermissions(this.name);
+    const { needs, shares } = this.#parents.combinePermissions(this.name);
+    if (this.#active) return { needs, shares };
+    const of = (parent: NodeParent): number =>
+      parent.isBackend === true ? 0 : this.parentEdge(parent).permissions.needs;
+    const others = Array.from(this.#parents, of).reduce((all, each) => all | each, 0);
+    return { needs: (needs & PERM_CONSISTENT_READ) | others, shares: PERM_ALL };
   }
 
   /** Works out anew what the node needs of those below. Throws a `QmpError`, and has changed nothing, where users are against it. */

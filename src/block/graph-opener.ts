@@ -5,7 +5,7 @@ import { BlockError, QmpError } from "../base/errors.ts";
 import { tracePoint } from "../base/trace.ts";
 import { loadBitmaps, storeAndReleaseBitmaps } from "./bitmap-store.ts";
 import type { NodeParent } from "./drain.ts";
-import type { ChildRole } from "./driver.ts";
+import type { BlockDriver, ChildRole } from "./driver.ts";
 import type { FoundNode } from "./graph.ts";
 import type { NodeNames } from "./graph-names.ts";
 import {
@@ -22,6 +22,12 @@ import type { NodeList } from "./node-list.ts";
 import type { NodeSettings } from "./node-settings.ts";
 
 const nodeOpened = tracePoint("bdrv_open_common");
+
+/** What a node that is given within another's options has of that one. */
+interface Inherited {
+  readonly settings: NodeSettings;
+  readonly active: boolean;
+}
 
 /** What it needs of the graph. */
 interface Graph {
@@ -53,7 +59,7 @@ export class GraphOpener {
 
   /** Opens a node. One that is given by name below it is used, one that is given by options is opened. */
   open(options: BlockdevOptions, ownedByMonitor: boolean): Promise<BlockNode> {
-    return this.#open(options, ownedByMonitor, NOTHING_INHERITED);
+    return this.#open(options, ownedByMonitor, { settings: NOTHING_INHERITED, active: true });
   }
 
   /** Closes a node that has no users, and releases what stood below. All is closed also if something fails. */
@@ -64,7 +70,7 @@ export class GraphOpener {
     const note = (error: unknown): number => errors.push(error);
     await flush(node).catch(note);
     // What could not be stored is marked in the image as in use. The node is closed all the same.
-    await storeAndReleaseBitmaps(node).catch(noteFailedStore);
+    if (node.active) await storeAndReleaseBitmaps(node).catch(noteFailedStore);
     for (const bitmap of [...node.bitmaps]) node.bitmaps.release(bitmap);
     await node.close().catch(note);
     this.#graph.names.release(node.name);
@@ -84,11 +90,13 @@ export class GraphOpener {
     options: BlockdevOptions,
     settings: NodeSettings,
     children: ReadonlyMap<ChildRole, BlockNode>,
+    active: boolean,
     openBackingFile: OpenContext["openBackingFile"] = notReopened,
   ): OpenContext {
     return {
       options,
       settings,
+      active,
       clock: this.#clock,
       child: (role) => children.get(role)!,
       optionalChild: (role) => children.get(role),
@@ -97,26 +105,39 @@ export class GraphOpener {
     };
   }
 
+  /** The driver once more, of an opener that says so, on the nodes that it stands on. */
+  async openAnew(node: BlockNode): Promise<BlockDriver | undefined> {
+    const { options } = this.#graph.nodes.entry(node);
+    const opener = this.#drivers.get(options.driver)!;
+    if (opener.openedAnewOnActivation !== true) return undefined;
+    const children = new Map(node.driver.children.map((child) => [child.role, child.node]));
+    return opener.open(this.context(options, node.settings, children, true));
+  }
+
   async #open(
     options: BlockdevOptions,
     ownedByMonitor: boolean,
-    inherited: NodeSettings,
+    inherited: Inherited,
     above: readonly string[] = [],
   ): Promise<BlockNode> {
     const opener = this.#drivers.get(options.driver);
     if (opener === undefined) throw new QmpError(`Unknown driver '${options.driver}'`);
-    const settings = settingsOf(options, inherited);
+    const own: Inherited = {
+      settings: settingsOf(options, inherited.settings),
+      active: options.active ?? inherited.active,
+    };
+    const { settings } = own;
     const { names, nodes } = this.#graph;
     const children = new HeldChildren();
     let name: string | undefined;
     try {
       const [file, others] = [opener.children.filter(isFile), opener.children.filter((child) => !isFile(child))];
-      await this.#openChildren(file, options, settings, children);
+      await this.#openChildren(file, options, own, children);
       checkSettings(settings);
       name = names.take(options["node-name"]);
       const order = this.#order++;
-      await this.#openChildren(others, options, settings, children, name);
-      const node = await this.#makeNode(name, options, settings, children, above);
+      await this.#openChildren(others, options, own, children, name);
+      const node = await this.#makeNode(name, options, own, children, above);
       nodes.add({ node, options, ownedByMonitor, order });
       if (nodeOpened.enabled) nodeOpened.emit({ bs: name, format_name: options.driver });
       children.letGo();
@@ -131,7 +152,7 @@ export class GraphOpener {
   async #openChildren(
     list: readonly ChildOption[],
     options: BlockdevOptions,
-    settings: NodeSettings,
+    { settings, active }: Inherited,
     children: HeldChildren,
     name?: string,
   ): Promise<void> {
@@ -139,7 +160,7 @@ export class GraphOpener {
       const given = options[role];
       if (given !== undefined && given === name) throw wouldCreateCycle(name, role, name);
       if (isInlineChild(given)) {
-        const child = await this.#open(given, false, inheritedBy(role, settings));
+        const child = await this.#open(given, false, { settings: inheritedBy(role, settings), active });
         await this.#hold(children, role, child);
       } else if (typeof given === "string") children.add(role, this.#graph.lookup(given).node);
       else if (required) throw new QmpError(`A block device must be specified for "${role}"`);
@@ -148,7 +169,7 @@ export class GraphOpener {
 
   /** `chain` is the files of the images above, the one that names this one last. */
   async #openBackingFile(
-    settings: NodeSettings,
+    { settings, active }: Inherited,
     chain: readonly string[],
     name: string,
     format: string | undefined,
@@ -156,14 +177,14 @@ export class GraphOpener {
     const filename = besideOf(chain.at(-1)!, localPath(name));
     if (chain.includes(filename) || chain.length >= MAX_CHAIN)
       throw new QmpError(`Backing file '${name}' creates an infinite loop.`);
-    const inherited = inheritedBy("backing", settings);
+    const inherited = { settings: inheritedBy("backing", settings), active };
     const file: BlockdevOptions = { driver: "file", filename };
     const driver = format ?? (await this.#probe(file, inherited));
     const takesFile = this.#drivers.get(driver)?.children.some(isFile) === true;
     return this.#open(takesFile ? { driver, file } : { ...file, driver }, false, inherited, chain);
   }
 
-  async #probe(file: BlockdevOptions, inherited: NodeSettings): Promise<string> {
+  async #probe(file: BlockdevOptions, inherited: Inherited): Promise<string> {
     const node = await this.#open(file, false, inherited);
     try {
       return await probeFormat({ drivers: [...this.#drivers.values()] }, node);
@@ -185,13 +206,14 @@ export class GraphOpener {
   async #makeNode(
     name: string,
     options: BlockdevOptions,
-    settings: NodeSettings,
+    own: Inherited,
     children: HeldChildren,
     above: readonly string[],
   ): Promise<BlockNode> {
-    const context = this.context(options, settings, children.nodes, async (file, filename, format) => {
+    const { settings, active } = own;
+    const context = this.context(options, settings, children.nodes, active, async (file, filename, format) => {
       const chain = [...above, fileBelow(file) ?? file.name];
-      const child = await this.#openBackingFile(settings, chain, filename, format);
+      const child = await this.#openBackingFile(own, chain, filename, format);
       await this.#hold(children, "backing", child);
       return child;
     });
@@ -199,13 +221,13 @@ export class GraphOpener {
     const readOnly = settings.readOnly || (settings.autoReadOnly && driver.readOnly);
     let node: BlockNode;
     try {
-      node = new BlockNode({ name, driver, ...settings, readOnly });
+      node = new BlockNode({ name, driver, active, ...settings, readOnly });
     } catch (error) {
       await driver.close();
       throw error;
     }
     try {
-      await loadBitmaps(node);
+      if (active) await loadBitmaps(node);
       return node;
     } catch (error) {
       await node.close();
@@ -264,7 +286,7 @@ export function wouldCreateCycle(child: string, role: ChildRole, parent: string)
 
 async function flush(node: BlockNode): Promise<void> {
   using _drained = await node.drain();
-  if (!node.readOnly) await node.flush();
+  if (!node.readOnly && node.active) await node.flush();
 }
 
 /** It was told of already; what is no mistake of an image or its user is ours. */

@@ -20,6 +20,8 @@ export interface CommonNodeOptions {
   /** `raw`, `file`, … */
   readonly driver: string;
   readonly "node-name"?: string | undefined;
+  /** False: the image is somebody else's until blockdev-set-active or a migration makes it this program's. */
+  readonly active?: boolean | undefined;
   readonly "read-only"?: boolean | undefined;
   /** Where the image cannot be opened for writing, open it read-only. */
   readonly "auto-read-only"?: boolean | undefined;
@@ -56,6 +58,8 @@ export interface OpenContext {
   readonly options: BlockdevOptions;
   /** As the options say it, or for a node that is given within another's options, those of the upper node. */
   readonly settings: NodeSettings;
+  /** False: the image is somebody else's. Nothing is written to it, and what it says now may not hold when it becomes active. */
+  readonly active: boolean;
   readonly clock: Clock;
   /** The node that this option gives; not to be asked for where it is not required and not given. */
   child(role: ChildRole): BlockNode;
@@ -83,6 +87,8 @@ export interface DriverOpener {
    * What blockdev-reopen may change. Undefined: nothing at all, not even what drivers have in common.
    */
   readonly reopen?: ReopenRules;
+  /** A driver that keeps in memory what an image says is opened anew when its node becomes active. */
+  readonly openedAnewOnActivation?: boolean;
   /** Makes an image, for blockdev-create. Undefined where the driver has none to make. */
   create?(options: BlockdevCreateOptions, graph: ImageGraph): Promise<void>;
   /** Undefined where commands that take file names have no business with the driver. */

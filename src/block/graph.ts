@@ -3,6 +3,7 @@
 import { assert } from "../base/assert.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { QmpError } from "../base/errors.ts";
+import { activateNode, checkInactivation, hasActiveParent, inactivateNode } from "./activation.ts";
 import { BlockBackend, type BlockBackendOptions } from "./backend.ts";
 import type { DrainedSection } from "./drain.ts";
 import { NodeNames } from "./graph-names.ts";
@@ -161,6 +162,30 @@ export class BlockGraph {
       node.detachParent(holder);
       return this.release(node);
     };
+  }
+
+  /** blockdev-set-active of one node. */
+  async setActive(nodeName: string, active: boolean): Promise<void> {
+    const node = this.getNode(nodeName);
+    await (active ? activateNode(this.#opener, node) : inactivateNode(node));
+  }
+
+  /**
+   * Gives all images away, those first that no active node stands on. Throws a `QmpError` where a user needs one, and has then changed
+   * nothing; or where one cannot be written to, and then those before it are inactive.
+   */
+  async inactivateAll(): Promise<void> {
+    const prefix = "Failed to inactivate all nodes";
+    for (const { node } of this.nodes) if (node.active) checkInactivation(node, prefix);
+    for (const { node } of [...this.nodes]) if (!hasActiveParent(node)) await inactivateNode(node, prefix);
+  }
+
+  /** Takes all images back. Throws the first `QmpError`, when all that can be are active. */
+  async activateAll(): Promise<void> {
+    const errors: unknown[] = [];
+    for (const { node } of [...this.nodes])
+      await activateNode(this.#opener, node).catch((error: unknown) => errors.push(error));
+    if (errors.length > 0) throw errors[0];
   }
 
   /** blockdev-reopen: all of them or none. */

@@ -51,9 +51,9 @@ export class BlockNode extends GraphNode {
   #knownLengthBytes: number;
 
   /** Throws a `QmpError` where the driver may not use the nodes that it stands on: see `GraphNode`. */
-  constructor(options: { name: string; driver: BlockDriver } & Partial<NodeSettings>) {
-    const { name, driver, ...settings } = options;
-    super(name, driver);
+  constructor(options: { name: string; driver: BlockDriver; active?: boolean } & Partial<NodeSettings>) {
+    const { name, driver, active = true, ...settings } = options;
+    super(name, driver, active);
     this.#settings = { readOnly: driver.readOnly, ...DEFAULT_NODE_SETTINGS, ...settings };
     this.#readOnly = this.#settings.readOnly;
     this.#discardEnabled = this.#settings.discard === "unmap";
@@ -211,7 +211,7 @@ export class BlockNode extends GraphNode {
   async resize(lengthBytes: number): Promise<void> {
     using _drained = await this.drain();
     this.#checkOpen();
-    if (this.readOnly) throw new BlockError("EACCES", "Image is read-only");
+    if (this.readOnly || !this.active) throw new BlockError("EACCES", "Image is read-only");
     if (this.driver.resize === undefined)
       throw new BlockError("ENOTSUP", "Image format driver does not support resize");
     if (lengthBytes > MAX_NODE_BYTES) throw new BlockError("EFBIG");
@@ -227,7 +227,7 @@ export class BlockNode extends GraphNode {
    */
   async extend(lengthBytes: number): Promise<void> {
     this.#checkOpen();
-    if (this.#readOnly) throw new BlockError("EPERM", "Block node is read-only");
+    if (this.#readOnly || !this.active) throw new BlockError("EPERM", "Block node is read-only");
     const { driver } = this;
     if (driver.extend === undefined && driver.resize === undefined)
       throw new BlockError("ENOTSUP", "Image format driver does not support resize");
@@ -379,7 +379,7 @@ export class BlockNode extends GraphNode {
 
   #checkChange(offset: number, length: number): void {
     this.#checkRange(offset, length);
-    if (this.#readOnly) throw new BlockError("EPERM", "Block node is read-only");
+    if (this.#readOnly || !this.active) throw new BlockError("EPERM", "Block node is read-only");
     if (this.bitmaps.count > 0 && this.bitmaps.anyReadonly) throw new BlockError("EPERM");
   }
 

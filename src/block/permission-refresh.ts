@@ -47,7 +47,7 @@ function refresh(node: GraphNode, undo: (() => void)[], changed: GraphNode[]): v
   changed.push(node);
   const permissions = node.combinedPermissions();
   const writes = (permissions.needs & (PERM_WRITE | PERM_WRITE_UNCHANGED)) !== 0;
-  if (writes && node.readOnly) throw new QmpError("Block node is read-only");
+  if (writes && (node.readOnly || !node.active)) throw new QmpError("Block node is read-only");
   for (const child of node.childEdges) {
     const edge = child.node.parentEdge(child.asParent);
     const before = edge.permissions;

@@ -11,7 +11,7 @@ import {
   toBlockdevCreateOptions,
   toBlockdevOptions,
 } from "../schema/blockdev-options.ts";
-import { array, int, object, optional, str, uint64 } from "../schema/types.ts";
+import { array, bool, int, object, optional, str, uint64 } from "../schema/types.ts";
 import { CreateJob } from "./blockdev-create-job.ts";
 
 const closeFailed = tracePoint("bdrv_close_failed");
@@ -36,6 +36,14 @@ export function blockdevCommands({ graph, jobs }: BlockdevServices): Command[] {
       name: "blockdev-del",
       arguments: object({ "node-name": str }),
       run: (args) => deleteNode(graph, args["node-name"]),
+    }),
+    defineCommand({
+      name: "blockdev-set-active",
+      arguments: object({ "node-name": optional(str), active: bool }),
+      run({ "node-name": name, active }) {
+        if (name !== undefined) return graph.setActive(name, active);
+        return active ? graph.activateAll() : graph.inactivateAll();
+      },
     }),
     defineCommand({
       name: "blockdev-reopen",

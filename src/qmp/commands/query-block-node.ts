@@ -95,7 +95,7 @@ export function describeNode(
     backing_file_depth: flat ? 0 : backingDepth(node),
     // QEMU lists the child first that was attached last.
     children: driver.children.map((child) => ({ "node-name": child.node.name, child: child.role })).reverse(),
-    active: true,
+    active: node.active,
     encrypted: false,
     detect_zeroes: settings.detectZeroes,
     ...describeLimits(backend?.throttleGroup),

@@ -32,6 +32,7 @@ const common: Members = {
   "node-name": optional(str),
   discard: optional(enumeration("ignore", "unmap")),
   cache: optional(object({ direct: optional(bool), "no-flush": optional(bool) })),
+  active: optional(bool),
   "read-only": optional(bool),
   "auto-read-only": optional(bool),
   "force-share": optional(bool),

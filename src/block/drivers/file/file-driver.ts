@@ -1,5 +1,6 @@
 // The `file` protocol driver: an image in a regular file of the operating system.
 
+import { fstatSync } from "node:fs";
 import { assert } from "../../../base/assert.ts";
 import { type Clock, systemClock } from "../../../base/clock.ts";
 import { BlockError } from "../../../base/errors.ts";
@@ -246,6 +247,15 @@ export class FileDriver implements BlockDriver {
     }
     this.#lengthBytes = roundUpToSector(lengthBytes);
     this.#zeroes.resize(this.#lengthBytes);
+  }
+
+  /** Others may have made the file longer or shorter. */
+  activate(): void {
+    const lengthBytes = roundUpToSector(fstatSync(this.#fd).size);
+    if (lengthBytes === this.#lengthBytes) return;
+    this.#lengthBytes = lengthBytes;
+    this.#zeroes.resize(lengthBytes);
+    this.#zeroes.forget();
   }
 
   close(): Promise<void> {

@@ -55,11 +55,12 @@ export async function storeImageBitmaps(
 }
 
 /** Takes one entry out of the directory, with its clusters. One that is not there has been taken out. */
-export async function removeImageBitmap(image: Qcow2Image, name: string): Promise<void> {
+export async function removeImageBitmap(image: Qcow2Image, name: string, writable: boolean): Promise<void> {
   await image.mutex.run(async () => {
     const entries = await readBitmapDirectory(image.file, image.header, image.layout);
     const index = entries.findIndex((entry) => entry.name === name);
     if (index < 0) return;
+    if (!writable) throw new BlockError("EPERM", "Failed to update bitmap extension: Operation not permitted");
     const [removed] = entries.splice(index, 1);
     const old = await clustersOf(image, [removed!]);
     await replaceDirectory(image, entries).catch((error: unknown) => {

@@ -30,7 +30,7 @@ export class Qcow2Bitmaps implements BitmapStore {
   }
 
   remove(name: string): Promise<void> {
-    return removeImageBitmap(this.#image, name);
+    return removeImageBitmap(this.#image, name, this.#isWritable());
   }
 
   checkNew(list: DirtyBitmapList, bitmap: NewStoredBitmap): void {

@@ -44,6 +44,7 @@ export const qcow2Opener: DriverOpener = {
     resettable: ["lazy-refcounts", "cache-size", "l2-cache-size", "l2-cache-entry-size", "refcount-cache-size"],
   },
   open: openDriver,
+  openedAnewOnActivation: true,
   create: createFromOptions,
   image: {
     hasBacking: true,
@@ -59,11 +60,11 @@ async function openDriver(context: OpenContext): Promise<Qcow2Driver> {
   await settleOthers(file);
   const readOnly = context.settings.readOnly || (context.settings.autoReadOnly && file.readOnly);
   const image = await openImage(file, {
-    readOnly,
+    readOnly: readOnly || !context.active,
     lazyRefcounts: options["lazy-refcounts"],
     ...cacheSizes(options),
   });
-  if (!readOnly) {
+  if (!readOnly && context.active) {
     if (file.readOnly) throw new QmpError("Block node is read-only");
     await beginWriting(image);
   }
@@ -74,7 +75,7 @@ async function openDriver(context: OpenContext): Promise<Qcow2Driver> {
     const name = format === undefined ? undefined : new TextDecoder().decode(format);
     backing = await openBacking(context, file, backingFile, name);
   }
-  return new Qcow2Driver({ image, backing, readOnly });
+  return new Qcow2Driver({ image, backing, readOnly, active: context.active });
 }
 
 async function openBacking(
@@ -95,7 +96,7 @@ async function openBacking(
 /** A node that is opened anew still has its old driver: what that has not written yet the new one could not see. */
 async function settleOthers(file: BlockNode): Promise<void> {
   for (const { node } of file.parents)
-    if (node?.driver instanceof Qcow2Driver && !node.driver.readOnly) await node.driver.image.settle();
+    if (node?.driver instanceof Qcow2Driver && node.driver.writable) await node.driver.image.settle();
 }
 
 function cacheSizes(options: Qcow2NodeOptions): { l2CacheBytes?: number; refcountCacheBytes?: number } {

@@ -32,6 +32,8 @@ export interface Qcow2DriverOptions {
   readonly image: Qcow2Image;
   readonly backing: BlockNode | undefined;
   readonly readOnly: boolean;
+  /** False: the image is somebody else's, and nothing is written to it. */
+  readonly active?: boolean;
 }
 
 /** One open image. See `Qcow2Image` for the order in which things reach the file. */
@@ -42,15 +44,17 @@ export class Qcow2Driver implements BlockDriver {
   readonly image: Qcow2Image;
   readonly bitmapStore: Qcow2Bitmaps;
   #readOnly: boolean;
+  #active: boolean;
   readonly #reader: ClusterReader;
   readonly #writer: ClusterWriter;
   readonly #zeroer: ClusterZeroer;
 
   constructor(options: Qcow2DriverOptions) {
-    const { image, backing, readOnly } = options;
+    const { image, backing, readOnly, active = true } = options;
     this.image = image;
-    this.bitmapStore = new Qcow2Bitmaps(image, () => !this.#readOnly && !image.corrupt);
+    this.bitmapStore = new Qcow2Bitmaps(image, () => this.writable && !image.corrupt);
     this.#readOnly = readOnly;
+    this.#active = active;
     this.clusterSizeBytes = image.layout.clusterBytes;
     this.children = [
       { role: "file", node: image.file.node },
@@ -69,6 +73,11 @@ export class Qcow2Driver implements BlockDriver {
 
   get readOnly(): boolean {
     return this.#readOnly;
+  }
+
+  /** What is in memory goes to the file at times, if at its end alone. */
+  get writable(): boolean {
+    return !this.#readOnly && this.#active;
   }
 
   /** The name in the header of the file that the image stands on. */
@@ -113,8 +122,13 @@ export class Qcow2Driver implements BlockDriver {
 
   /** The counts and the header are made right; all else a flush has done before. */
   async close(): Promise<void> {
-    if (this.#readOnly || this.image.corrupt) return;
+    if (!this.writable || this.image.corrupt) return;
     await this.image.settle();
+  }
+
+  async inactivate(): Promise<void> {
+    if (this.writable && !this.image.corrupt) await this.image.settle();
+    this.#active = false;
   }
 
   /** The file is the image's alone, as far as writing goes; the backing file must not change. */
@@ -130,7 +144,7 @@ export class Qcow2Driver implements BlockDriver {
   async prepareReopen(settings: NodeSettings): Promise<PreparedReopen | undefined> {
     const { readOnly } = settings;
     if (readOnly === this.#readOnly) return undefined;
-    if (readOnly) await this.image.settle();
+    if (readOnly) await (this.#active ? this.image.settle() : undefined);
     else if (this.image.corrupt) throw new BlockError("EACCES", "qcow2: Image is corrupt; cannot be opened read/write");
     // From here on, for what it asks of its file goes by it.
     this.#readOnly = readOnly;
@@ -138,7 +152,7 @@ export class Qcow2Driver implements BlockDriver {
       readOnly,
       commit: () => {},
       finish: async () => {
-        if (!readOnly) await beginWriting(this.image);
+        if (this.writable) await beginWriting(this.image);
       },
       abort: () => {
         this.#readOnly = !readOnly;
