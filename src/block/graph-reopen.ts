@@ -26,7 +26,12 @@ import { refuseChanges, refuseOtherChild, refuseResets } from "./reopen-options.
 export interface ReopenServices {
   readonly graph: BlockGraph;
   opener(driver: string): DriverOpener | undefined;
-  context(options: BlockdevOptions, settings: NodeSettings, children: ReadonlyMap<ChildRole, BlockNode>): OpenContext;
+  context(
+    options: BlockdevOptions,
+    settings: NodeSettings,
+    children: ReadonlyMap<ChildRole, BlockNode>,
+    active: boolean,
+  ): OpenContext;
 }
 
 /** What is to become of one node. */
@@ -66,7 +71,7 @@ export async function reopenNodes(services: ReopenServices, list: readonly Block
     const { drivers, children } = await carryOut(services, changes, held);
     for (const { prepared } of changes) await prepared?.finish();
     for (const { entry, before } of changes.toReversed())
-      if (before.readOnly && !entry.node.readOnly) await makeBitmapsWritable(entry.node);
+      if (before.readOnly && !entry.node.readOnly && entry.node.active) await makeBitmapsWritable(entry.node);
     for (const driver of drivers) await driver.close();
     for (const node of children) await graph.release(node);
   } finally {
@@ -149,7 +154,7 @@ function checkFile(graph: BlockGraph, node: BlockNode, given: OptionValue | unde
 /** Makes ready whatever may fail. */
 async function prepare(services: ReopenServices, change: Change, held: LetGo[]): Promise<void> {
   const { entry, opener, options, settings } = change;
-  if (settings.readOnly && !entry.node.readOnly) {
+  if (settings.readOnly && !entry.node.readOnly && entry.node.active) {
     await storeForReadOnly(entry.node);
     change.stored = true;
   }
@@ -157,7 +162,7 @@ async function prepare(services: ReopenServices, change: Change, held: LetGo[]):
   if (changed) {
     const children = childrenAfter(services.graph, change);
     for (const child of children.values()) held.push(services.graph.hold(child));
-    change.driver = await opener.open(services.context(options, settings, children));
+    change.driver = await opener.open(services.context(options, settings, children, entry.node.active));
     entry.node.bitmaps.checkTruncate(change.driver.lengthBytes);
   }
   change.prepared = await entry.node.driver.prepareReopen?.(settings);
