@@ -3,44 +3,14 @@ import { writeFileSync } from "node:fs";
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { IoVector } from "../../../../src/base/io-vector.ts";
-import { MemoryDriver } from "../../../../src/block/drivers/memory.ts";
 import { checkImage } from "../../../../src/block/drivers/qcow2/check.ts";
-import { qcow2Opener } from "../../../../src/block/drivers/qcow2/opener.ts";
 import type { Qcow2Driver } from "../../../../src/block/drivers/qcow2/qcow2.ts";
-import { BlockGraph } from "../../../../src/block/graph.ts";
 import { describeWithTools } from "../../../support/tools.ts";
 import { CLEAN, ImageFolder } from "./qcow2-images.ts";
+import { fileAfter, graphOn, RecordedFile } from "./recorded-file.ts";
 
 const DISK = 1 << 20;
 const RUNS = process.env["VBLK_SOAK"] === undefined ? 12 : 500;
-
-type Change = { readonly at: number; readonly bytes: Uint8Array } | { readonly lengthBytes: number } | "flush";
-
-/** A file that remembers all that was done to it. */
-class RecordedFile extends MemoryDriver {
-  readonly changes: Change[] = [];
-
-  override write(offsetBytes: number, vector: IoVector): void {
-    const bytes = new Uint8Array(vector.byteLength);
-    vector.copyTo(bytes, 0);
-    this.changes.push({ at: offsetBytes, bytes });
-    super.write(offsetBytes, vector);
-  }
-
-  override writeZeroes(offsetBytes: number, lengthBytes: number): void {
-    this.changes.push({ at: offsetBytes, bytes: new Uint8Array(lengthBytes) });
-    super.writeZeroes(offsetBytes, lengthBytes);
-  }
-
-  override flush(): void {
-    this.changes.push("flush");
-  }
-
-  override resize(lengthBytes: number): void {
-    this.changes.push({ lengthBytes });
-    super.resize(lengthBytes);
-  }
-}
 
 interface Step {
   readonly op: "write" | "zero" | "discard" | "flush" | "resize" | "compressed";
@@ -72,14 +42,6 @@ const programs: fc.Arbitrary<Program> = fc.record({
 interface Moment {
   readonly changes: number;
   readonly disk: Uint8Array;
-}
-
-async function graphOn(bytes: Uint8Array | RecordedFile): Promise<BlockGraph> {
-  const driver = bytes instanceof RecordedFile ? bytes : new MemoryDriver({ bytes });
-  const memory = { driver: "memory", children: [], open: () => driver };
-  const graph = new BlockGraph({ drivers: [memory, qcow2Opener] });
-  await graph.add({ driver: "memory", "node-name": "file" });
-  return graph;
 }
 
 /** Carries a program out. No step but a flush says anything of what is on stable storage. */
@@ -119,22 +81,6 @@ async function record(program: Program): Promise<{ file: RecordedFile; moments: 
   }
   await graph.release(node);
   return { file, moments, written: program.steps.filter(({ op }) => op !== "flush") };
-}
-
-/** The file after the first `count` changes, of which those after the last flush may be `lost`. */
-function fileAfter(changes: readonly Change[], count: number, lost: (index: number) => boolean): Uint8Array {
-  const lastFlush = changes.slice(0, count).lastIndexOf("flush");
-  let bytes = new Uint8Array(0);
-  for (let i = 0; i < count; i++) {
-    const change = changes[i]!;
-    if (change === "flush") continue;
-    if ("lengthBytes" in change) {
-      const longer = new Uint8Array(change.lengthBytes);
-      longer.set(bytes.subarray(0, longer.length));
-      bytes = longer;
-    } else if (i < lastFlush || !lost(i)) bytes.set(change.bytes, change.at);
-  }
-  return bytes;
 }
 
 /** Opens what a crash left, writable, so that it is repaired if it must be; the check finds no count that is too low. */
