@@ -11,6 +11,7 @@ import { jobCommands } from "../src/qmp/commands/job.ts";
 import { migrationCommands } from "../src/qmp/commands/migration.ts";
 import { objectCommands } from "../src/qmp/commands/object.ts";
 import { queryBlockCommands } from "../src/qmp/commands/query-block.ts";
+import { queryBlockGraphCommands } from "../src/qmp/commands/query-block-graph.ts";
 import { actualSize, gatherImageFacts } from "../src/qmp/commands/query-block-image.ts";
 import { imageName } from "../src/qmp/commands/query-block-names.ts";
 import { queryBlockstatsCommands } from "../src/qmp/commands/query-blockstats.ts";
@@ -88,6 +89,7 @@ export class SystemMonitor {
       ...blockIoThrottleCommands({ graph, throttleGroups, deviceBackend: (idOrPath) => slots.find(idOrPath)?.backend }),
       ...queryBlockCommands({ graph, allocatedBytes }),
       ...queryBlockstatsCommands(graph),
+      ...queryBlockGraphCommands({ graph, jobs }),
       ...migrationCommands(this.machine.migration),
     );
   }
@@ -108,10 +110,11 @@ export class SystemMonitor {
     given: Pick<SystemMonitorOptions, "output" | "name" | "uuid"> & { readonly quit: () => Promise<void> },
   ): HumanMonitor {
     const { machine } = this;
-    const { graph, jobs, slots, clock } = machine;
+    const { graph, jobs, slots, clock, throttleGroups } = machine;
     return new HumanMonitor({
       graph,
       jobs,
+      throttleGroups,
       clock,
       version: this.server.version,
       interrupted: this.#interrupted.signal,

@@ -200,6 +200,8 @@ export class RequestQueue {
   }
 
   #publish(): void {
+    const { accounting } = this.#owner.backend;
+    if (accounting.unstamped) accounting.stamp(this.#owner.clock);
     if (this.#queue?.publish() === true) this.#owner.transport.notifyUsedBuffers();
   }
 

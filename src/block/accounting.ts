@@ -1,5 +1,7 @@
 // How many requests of each kind a device has made: docs/reference/monitor.md §2 (query-blockstats).
 
+import type { Clock } from "../base/clock.ts";
+
 /** The kinds that are told apart. A write of zeroes counts as a write. */
 export type AccountedKind = "read" | "write" | "unmap" | "flush";
 
@@ -25,8 +27,25 @@ export class IoAccounting {
   readonly write: AccountedRequests = none();
   readonly unmap: AccountedRequests = none();
   readonly flush: AccountedRequests = none();
+  /** Requests have been counted since the last `stamp`. A field for the device to look at. */
+  unstamped = false;
+  #clock: Clock | undefined;
+  #lastMs = 0;
+
+  /** Notes that what has been counted was now: once for all that a device has ended together. */
+  stamp(clock: Clock): void {
+    this.unstamped = false;
+    this.#clock = clock;
+    this.#lastMs = clock.nowMs();
+  }
+
+  /** How long there has been no request, in nanoseconds; undefined where there has been none at all. */
+  get idleTimeNs(): number | undefined {
+    return this.#clock && Math.round((this.#clock.nowMs() - this.#lastMs) * 1e6);
+  }
 
   done(kind: AccountedKind, bytes: number, timeNs = 0): void {
+    this.unstamped = true;
     const requests = this[kind];
     requests.operations++;
     requests.bytes += bytes;
@@ -34,11 +53,13 @@ export class IoAccounting {
   }
 
   failed(kind: AccountedKind, timeNs = 0): void {
+    this.unstamped = true;
     this[kind].failed++;
     this[kind].totalTimeNs += timeNs;
   }
 
   invalid(kind: AccountedKind): void {
+    this.unstamped = true;
     this[kind].invalid++;
   }
 }

@@ -15,6 +15,8 @@ export interface NodeParent {
   readonly node?: BlockNode;
   /** A backend, as opposed to nodes and jobs. */
   readonly isBackend?: boolean;
+  /** Of a job: its id. */
+  readonly jobId?: string;
   /** Of a drive: its id, by which users may mean the node. */
   readonly driveId?: string | undefined;
   /** Of an interception: how messages name the filter that it stands for. */

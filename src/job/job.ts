@@ -233,6 +233,7 @@ export class Job {
   asNodeParent(): NodeParent {
     return {
       parentName: `${this.type} job '${this.id}'`,
+      jobId: this.id,
       beginDrain: () => this.hold(),
       untilQuiet: () => this.#untilQuiet(),
       endDrain: () => this.release(),

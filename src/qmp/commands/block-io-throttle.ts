@@ -34,17 +34,20 @@ export function blockIoThrottleCommands(services: ThrottleServices): Command[] {
     defineCommand({
       name: "block_set_io_throttle",
       arguments: blockIoThrottle,
-      run(args) {
-        const { device, id, group } = args;
-        if ((device === undefined) === (id === undefined)) throw new QmpError("Need exactly one of 'device' and 'id'");
-        const name = (device ?? id)!;
-        const backend = device === undefined ? services.deviceBackend(name) : services.graph.drive(name);
-        if (backend === undefined) throw new QmpError(`Device '${name}' not found`, "DeviceNotFound");
-        if (backend.root === undefined) throw new QmpError("Device has no medium");
-        setLimits(services.throttleGroups, backend, { limits: throttleLimitsOf(args), group, defaultGroup: name });
-      },
+      run: (args) => setIoThrottle(services, args),
     }),
   ];
+}
+
+/** Carries the command out. Throws a `QmpError` where it cannot. */
+export function setIoThrottle(services: ThrottleServices, args: BlockIoThrottle): void {
+  const { device, id, group } = args;
+  if ((device === undefined) === (id === undefined)) throw new QmpError("Need exactly one of 'device' and 'id'");
+  const name = (device ?? id)!;
+  const backend = device === undefined ? services.deviceBackend(name) : services.graph.drive(name);
+  if (backend === undefined) throw new QmpError(`Device '${name}' not found`, "DeviceNotFound");
+  if (backend.root === undefined) throw new QmpError("Device has no medium");
+  setLimits(services.throttleGroups, backend, { limits: throttleLimitsOf(args), group, defaultGroup: name });
 }
 
 /** The limits of a backend and with it of its whole group: that which is given, else that which it has, else one of its own. */

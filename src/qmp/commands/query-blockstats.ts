@@ -23,12 +23,28 @@ import { childOf } from "./query-block-names.ts";
 
 /** The members of QMP's BlockDeviceStats that are numbers. */
 const COUNTERS = [
-  ...(["rd_bytes", "wr_bytes", "unmap_bytes"] as const),
-  ...(["rd_operations", "wr_operations", "flush_operations", "unmap_operations"] as const),
-  ...(["rd_total_time_ns", "wr_total_time_ns", "flush_total_time_ns", "unmap_total_time_ns"] as const),
-  ...(["wr_highest_offset", "rd_merged", "wr_merged", "unmap_merged"] as const),
-  ...(["failed_rd_operations", "failed_wr_operations", "failed_flush_operations", "failed_unmap_operations"] as const),
-  ...(["invalid_rd_operations", "invalid_wr_operations", "invalid_flush_operations"] as const),
+  "rd_bytes",
+  "wr_bytes",
+  "unmap_bytes",
+  "rd_operations",
+  "wr_operations",
+  "flush_operations",
+  "unmap_operations",
+  "rd_total_time_ns",
+  "wr_total_time_ns",
+  "flush_total_time_ns",
+  "unmap_total_time_ns",
+  "wr_highest_offset",
+  "rd_merged",
+  "wr_merged",
+  "unmap_merged",
+  "failed_rd_operations",
+  "failed_wr_operations",
+  "failed_flush_operations",
+  "failed_unmap_operations",
+  "invalid_rd_operations",
+  "invalid_wr_operations",
+  "invalid_flush_operations",
   "invalid_unmap_operations",
 ] as const;
 
@@ -37,6 +53,7 @@ type BlockDeviceStats = Readonly<Record<(typeof COUNTERS)[number], Int64>> & {
   readonly account_invalid: boolean;
   readonly account_failed: boolean;
   readonly timed_stats: readonly object[];
+  readonly idle_time_ns?: Int64;
 };
 
 const blockDeviceStats = object({
@@ -44,6 +61,7 @@ const blockDeviceStats = object({
   account_invalid: bool,
   account_failed: bool,
   timed_stats: array(object({})),
+  idle_time_ns: optional(int),
 }) as Type<unknown> as Type<BlockDeviceStats>;
 
 /** QMP's BlockStatsSpecific, of files. */
@@ -55,7 +73,7 @@ interface FileStats {
 }
 
 /** QMP's BlockStats. */
-interface BlockStats {
+export interface BlockStats {
   readonly device?: string;
   readonly qdev?: string;
   readonly "node-name"?: string;
@@ -89,12 +107,17 @@ export function queryBlockstatsCommands(graph: BlockGraph): Command[] {
       arguments: object({ "query-nodes": optional(bool) }),
       returns: array(blockStats),
       run(args) {
-        if (args["query-nodes"] !== true) return shownBackends(graph).map(backendStats);
+        if (args["query-nodes"] !== true) return backendsStats(graph);
         // Oldest first, other than query-named-block-nodes.
         return Array.from(graph.nodes, ({ node }) => nodeStats(node)).reverse();
       },
     }),
   ];
+}
+
+/** Of every drive, and of every device on a node. */
+export function backendsStats(graph: BlockGraph): BlockStats[] {
+  return shownBackends(graph).map(backendStats);
 }
 
 function backendStats(backend: BlockBackend): BlockStats {
@@ -142,7 +165,7 @@ function fileStats({ done, failed, bytes }: DiscardStatistics): FileStats {
 
 /** Requests are never merged. */
 function requestStats(accounting: IoAccounting, node: BlockNode | undefined, counts: boolean): BlockDeviceStats {
-  const { read, write, unmap, flush } = accounting;
+  const { read, write, unmap, flush, idleTimeNs } = accounting;
   return {
     rd_bytes: read.bytes,
     wr_bytes: write.bytes,
@@ -170,5 +193,6 @@ function requestStats(accounting: IoAccounting, node: BlockNode | undefined, cou
     account_invalid: counts,
     account_failed: counts,
     timed_stats: [],
+    ...(idleTimeNs === undefined ? {} : { idle_time_ns: idleTimeNs }),
   };
 }

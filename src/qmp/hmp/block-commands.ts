@@ -1,9 +1,13 @@
 // The human monitor's commands on block devices: docs/reference/monitor.md §5, §5.1.
 
 import { QmpError } from "../../base/errors.ts";
+import { setIoThrottle } from "../commands/block-io-throttle.ts";
 import type { HmpCommand } from "./hmp-command.ts";
 import type { HumanMonitorServices } from "./human-monitor-services.ts";
 import { QemuIo } from "./qemu-io.ts";
+
+/** In the order in which block_set_io_throttle takes them. */
+const LIMITS = ["bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"] as const;
 
 export function blockCommands(services: HumanMonitorServices): HmpCommand[] {
   const qemuIo = new QemuIo(services);
@@ -43,6 +47,31 @@ export function blockCommands(services: HumanMonitorServices): HmpCommand[] {
       ],
       run: async ({ strings, sizes }) => {
         await graph.resize(strings.get("device")!, undefined, Number(sizes.get("size")!));
+        return "";
+      },
+    },
+    {
+      names: ["block_set_io_throttle"],
+      synopsis: `device ${LIMITS.join(" ")}`,
+      description: "change I/O throttle limits for a block drive",
+      parameters: [
+        { kind: "block-device", name: "device" },
+        ...LIMITS.map((name) => ({ kind: "integer", name }) as const),
+      ],
+      run: ({ strings, integers }) => {
+        const name = strings.get("device")!;
+        const [bps, bps_rd, bps_wr, iops, iops_rd, iops_wr] = LIMITS.map((limit) => integers.get(limit)!);
+        const limits = {
+          bps: bps!,
+          bps_rd: bps_rd!,
+          bps_wr: bps_wr!,
+          iops: iops!,
+          iops_rd: iops_rd!,
+          iops_wr: iops_wr!,
+        };
+        // A drive of that name goes first, then a device.
+        const target = graph.drive(name) === undefined ? { id: name } : { device: name };
+        setIoThrottle(services, { ...target, ...limits });
         return "";
       },
     },

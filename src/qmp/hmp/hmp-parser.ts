@@ -1,17 +1,23 @@
 // A command line of the human monitor, taken apart as a command describes its arguments: docs/reference/monitor.md §5.
 
+import { type ExpressionResult, readExpression } from "./expression.ts";
 import { readSize } from "./size-literal.ts";
 
 /** One argument of a command. A flag is `-` and a letter; a size without a unit is of MiB. */
 export type HmpParameter =
   | { readonly kind: "flag"; readonly letter: string }
-  | { readonly kind: "string" | "block-device" | "size"; readonly name: string; readonly optional?: boolean };
+  | {
+      readonly kind: "string" | "block-device" | "size" | "integer";
+      readonly name: string;
+      readonly optional?: boolean;
+    };
 
-/** What was given: the letters of flags, strings by name, sizes in bytes by name. */
+/** What was given: the letters of flags, strings, sizes in bytes and signed integers of 64 bits by name. */
 export interface HmpArguments {
   readonly flags: ReadonlySet<string>;
   readonly strings: ReadonlyMap<string, string>;
   readonly sizes: ReadonlyMap<string, bigint>;
+  readonly integers: ReadonlyMap<string, bigint>;
 }
 
 /** Why a line is none: what the monitor answers, and what QEMU prints on its standard output beside it. */
@@ -81,6 +87,14 @@ export class HmpReader {
     return size.bytes;
   }
 
+  /** What follows it at once is left where it stands. */
+  readInteger(): ExpressionResult {
+    this.skipBlanks();
+    const result = readExpression(this.#line.slice(this.#at));
+    if (result.kind === "value") this.#at = this.#line.length - result.rest.length;
+    return result;
+  }
+
   #readQuoted(): { readonly text: string } | { readonly printed: string } {
     let text = "";
     for (this.#at++; this.#at < this.#line.length; this.#at++) {
@@ -111,6 +125,7 @@ export function parseHmpArguments(
   const flags = new Set<string>();
   const strings = new Map<string, string>();
   const sizes = new Map<string, bigint>();
+  const integers = new Map<string, bigint>();
   for (const parameter of parameters) {
     if (parameter.kind === "flag") {
       const letter = reader.peekFlag();
@@ -126,6 +141,10 @@ export function parseHmpArguments(
       const size = reader.readSize();
       if (size === undefined) return { problem: "invalid size", printed: "" };
       sizes.set(parameter.name, size);
+    } else if (parameter.kind === "integer") {
+      const integer = reader.readInteger();
+      if (integer.kind === "invalid") return { problem: integer.problem, printed: "" };
+      integers.set(parameter.name, integer.value);
     } else {
       const string = reader.readString();
       const expected = parameter.kind === "string" ? "string" : "block device name";
@@ -134,5 +153,5 @@ export function parseHmpArguments(
     }
   }
   if (!reader.atEnd) return { problem: `${name}: extraneous characters at the end of line`, printed: "" };
-  return { flags, strings, sizes };
+  return { flags, strings, sizes, integers };
 }

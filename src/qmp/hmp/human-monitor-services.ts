@@ -3,6 +3,7 @@
 import type { Clock } from "../../base/clock.ts";
 import type { RunStateName } from "../../base/run-state.ts";
 import type { BlockBackend } from "../../block/backend.ts";
+import type { ThrottleGroups } from "../../block/filters/throttle-group.ts";
 import type { BlockGraph } from "../../block/graph.ts";
 import type { BlockNode } from "../../block/node.ts";
 import type { JobList } from "../../job/job-list.ts";
@@ -24,6 +25,7 @@ export interface QemuIoServices {
 
 export interface HumanMonitorServices extends QemuIoServices {
   readonly jobs: JobList;
+  readonly throttleGroups: ThrottleGroups;
   readonly version: VersionInfo;
   /** Of the machine, from `-name`. */
   readonly name?: string | undefined;

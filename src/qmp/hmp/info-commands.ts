@@ -1,8 +1,16 @@
 // What `info` shows of the machine: docs/reference/monitor.md §5.
 
+import { backendsStats } from "../commands/query-blockstats.ts";
 import type { HmpCommand } from "./hmp-command.ts";
 import type { HumanMonitorServices } from "./human-monitor-services.ts";
 import { infoBlock } from "./info-block.ts";
+
+/** What `info blockstats` shows, in its order. */
+const BLOCK_STATISTICS = [
+  ...(["rd_bytes", "wr_bytes", "rd_operations", "wr_operations", "flush_operations"] as const),
+  ...(["wr_total_time_ns", "rd_total_time_ns", "flush_total_time_ns"] as const),
+  ...(["rd_merged", "wr_merged", "idle_time_ns"] as const),
+] as const;
 
 const NO_UUID = "00000000-0000-0000-0000-000000000000";
 
@@ -28,6 +36,7 @@ export function infoCommands(services: HumanMonitorServices): HmpCommand[] {
         infoBlock(services, { nodes: flags.has("n"), verbose: flags.has("v"), device: strings.get("device") }),
     },
     plain("block-jobs", "show progress of ongoing block device operations", () => infoBlockJobs(services)),
+    plain("blockstats", "show block device statistics", () => infoBlockstats(services)),
     plain("name", "show the current VM name", () => (services.name === undefined ? "" : `${services.name}\n`)),
     plain("status", "show the current VM status (running|paused)", () => infoStatus(services)),
     plain("uuid", "show the current VM UUID", () => `${services.uuid ?? NO_UUID}\n`),
@@ -44,6 +53,14 @@ function infoBlockJobs({ jobs }: HumanMonitorServices): string {
     );
   });
   return lines.length === 0 ? "No active jobs\n" : lines.join("");
+}
+
+function infoBlockstats({ graph }: HumanMonitorServices): string {
+  const lines = backendsStats(graph).map(({ device, stats }) => {
+    const counters = BLOCK_STATISTICS.map((name) => `${name}=${stats[name] ?? 0}`);
+    return `${device ?? ""}: ${counters.join(" ")}\n`;
+  });
+  return lines.join("");
 }
 
 function infoStatus(services: HumanMonitorServices): string {

@@ -72,4 +72,21 @@ describe("accounting", () => {
     await backend.untilIdle();
     expect(backend.accounting.read).toMatchObject({ operations: 0, failed: 0 });
   });
+
+  it("knows how long there has been no request, once there has been one", async () => {
+    const disk = await guest.probe();
+    await disk.id();
+    expect(backend.accounting.idleTimeNs).toBeUndefined();
+    await disk.read(0, 512);
+    const since = performance.now();
+    await new Promise((resolve) => setTimeout(resolve, 3));
+    const idleNs = backend.accounting.idleTimeNs!;
+    expect(idleNs).toBeGreaterThan(2e6);
+    expect(idleNs).toBeLessThan((performance.now() - since) * 1e6 + 50e6);
+    await disk.flush();
+    expect(backend.accounting.unstamped).toBe(false);
+    const beyond = await disk.request({ type: 0, sector: 2048, into: new Uint8Array(512) });
+    expect(beyond.status).toBe(1);
+    expect(backend.accounting.unstamped).toBe(false);
+  });
 });

@@ -7,6 +7,7 @@ import type { MemoryDriver } from "../../../src/block/drivers/memory.ts";
 import { memoryOpener, nullOpener } from "../../../src/block/drivers/memory-openers.ts";
 import { rawOpener } from "../../../src/block/drivers/raw-opener.ts";
 import { blkdebugOpener } from "../../../src/block/filters/blkdebug-opener.ts";
+import { ThrottleGroups } from "../../../src/block/filters/throttle-group.ts";
 import { BlockGraph } from "../../../src/block/graph.ts";
 import { JobList } from "../../../src/job/job-list.ts";
 import { HumanMonitor } from "../../../src/qmp/hmp/human-monitor.ts";
@@ -44,6 +45,7 @@ export class Rig {
   readonly clock: SteppingClock;
   readonly graph: BlockGraph;
   readonly jobs: JobList = new JobList();
+  readonly throttleGroups: ThrottleGroups;
   readonly monitor: HumanMonitor;
   readonly devices: Map<string, BlockBackend> = new Map();
   readonly files: Map<string, Uint8Array> = new Map();
@@ -56,6 +58,7 @@ export class Rig {
   constructor(options: { stepMs?: number; name?: string } = {}) {
     this.clock = new SteppingClock(options.stepMs ?? 1);
     this.graph = new BlockGraph({ drivers: [memoryOpener, nullOpener, rawOpener, blkdebugOpener], clock: this.clock });
+    this.throttleGroups = new ThrottleGroups(this.clock);
     this.monitor = new HumanMonitor(this.#services(options.name));
   }
 
@@ -100,6 +103,7 @@ export class Rig {
     return {
       graph: this.graph,
       jobs: this.jobs,
+      throttleGroups: this.throttleGroups,
       clock: this.clock,
       version: { qemu: { major: 10, minor: 1, micro: 2 }, package: "virtio-blk 0.1.0" },
       name,
