@@ -129,15 +129,20 @@ const EVENT_INDEX =
   "registers §2: the first interrupt goes by used_event too; QEMU takes the index before for unknown, and always signals";
 
 /** From here on QEMU answers `modern-edges` with a broken device, and this one goes on. */
-export const BROKEN_AT_EDGES = {
+export const BROKEN_AT_EDGES: {
+  readonly transcript: string;
+  readonly step: number;
+  readonly write: { readonly step: number; readonly address: number; readonly bytes: number; readonly offsetBytes: number };
+  readonly status: Readonly<Record<number, number>>;
+} = {
   transcript: "modern-edges",
   /** The store to QueueNotify that breaks QEMU's device: up to it both have done the same to the disk. */
   step: 606,
   /** The store to QueueNotify of the one write among the requests that follow. */
   write: { step: 663, address: 0x4010_1000, bytes: 512, offsetBytes: 9 * 512 },
   /** What the requests end with, by the available index: ranges of a wrong length, then a write and a read. */
-  status: { 38: IOERR, 39: IOERR, 40: IOERR, 41: IOERR, 42: 0, 43: 0 } as Readonly<Record<number, number>>,
-} as const;
+  status: { 38: IOERR, 39: IOERR, 40: IOERR, 41: IOERR, 42: 0, 43: 0 },
+};
 
 /** Where the status byte of most of them is; the last two have theirs behind their data. */
 const EDGES_STATUS = 0x4010_2000;
