@@ -2,10 +2,12 @@
 
 import { spawn } from "node:child_process";
 import { Readable, Writable } from "node:stream";
+import { BlockError } from "../base/errors.ts";
 import { NodeByteStream } from "./node-byte-stream.ts";
 
 /**
- * Runs a command. `write`: what is written is its standard input, and `end` resolves when it has exited; `read`: its standard output is
+ * Runs a command. `write`: what is written is its standard input, and `end` resolves when it has exited, with 0 or
+ * else the stream breaks; `read`: its standard output is
  * what arrives, and what is written is dropped. Closing ends it.
  */
 export function openCommand(command: string, direction: "read" | "write"): NodeByteStream {
@@ -14,11 +16,12 @@ export function openCommand(command: string, direction: "read" | "write"): NodeB
   });
   const name = `exec:${command}`;
   let exited = false;
-  const exit = new Promise<void>((resolve) => {
-    child.once("error", () => resolve());
-    child.once("close", () => {
+  /** Resolves with true where the command says that it has done what it was to do. */
+  const exit = new Promise<boolean>((resolve) => {
+    child.once("error", () => resolve(false));
+    child.once("close", (code) => {
       exited = true;
-      resolve();
+      resolve(code === 0);
     });
   });
   const kill = (): void => {
@@ -37,7 +40,7 @@ export function openCommand(command: string, direction: "read" | "write"): NodeB
     },
     final(done) {
       input.end();
-      void exit.then(() => done());
+      void exit.then((well) => done(well ? null : new BlockError("EPIPE")));
     },
     destroy(error, done) {
       input.destroy();

@@ -1,0 +1,180 @@
+// A machine that is nothing but nodes and a run state, and migrates over pipes.
+import type { Clock } from "../../src/base/clock.ts";
+import { QmpError } from "../../src/base/errors.ts";
+import { RunState, type RunStateName } from "../../src/base/run-state.ts";
+import type { DirtyBitmap } from "../../src/bitmap/dirty-bitmap.ts";
+import { nullOpener } from "../../src/block/drivers/memory-openers.ts";
+import { BlockGraph } from "../../src/block/graph.ts";
+import type { IncomingHost } from "../../src/migration/incoming-migration.ts";
+import { Migration } from "../../src/migration/migration.ts";
+import type { MigrationChannel, MigrationChannels } from "../../src/migration/migration-address.ts";
+import type { MigrationCapability } from "../../src/migration/migration-settings.ts";
+import { PipeEnd, type PipeFaults } from "./pipe.ts";
+
+/** Timers are due a turn of the loop later, whatever they say; that is how long they took. */
+export class HastyClock implements Clock {
+  #nowMs = 0;
+
+  nowMs(): number {
+    return this.#nowMs;
+  }
+
+  setTimer(delayMs: number, callback: () => void): () => void {
+    const timer = setImmediate(() => {
+      this.#nowMs += delayMs;
+      callback();
+    });
+    return () => clearImmediate(timer);
+  }
+
+  yield(): Promise<void> {
+    return new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+/** What is to be seen of a bitmap. */
+export interface SeenBitmap {
+  readonly name: string | undefined;
+  readonly granularity: number;
+  readonly count: number;
+  readonly recording: boolean;
+  readonly busy: boolean;
+  readonly persistent: boolean;
+  readonly sha256: string;
+}
+
+export class TestMachine {
+  readonly graph: BlockGraph;
+  readonly runState: RunState;
+  readonly migration: Migration;
+  /** Statuses, and STOP and RESUME. */
+  readonly events: string[] = [];
+  readonly lines: string[] = [];
+  lost = false;
+  /** What the next connection does. */
+  faults: PipeFaults = {};
+  destination: TestMachine | undefined;
+  /** The last connection's end. */
+  pipe: PipeEnd | undefined;
+  refuseInactivation = false;
+  onInactivate: () => void = () => {};
+  #onChannel: ((channel: MigrationChannel) => void) | undefined;
+  #wake: (() => void)[] = [];
+
+  private constructor(incoming: boolean) {
+    const clock = new HastyClock();
+    this.graph = new BlockGraph({ drivers: [nullOpener], clock });
+    this.runState = new RunState(incoming ? "inmigrate" : "running");
+    this.runState.onChange((running) => void this.#note(running ? "RESUME" : "STOP"));
+    const host: IncomingHost = {
+      machine: "none",
+      uuid: undefined,
+      graph: this.graph,
+      clock,
+      runState: this.runState,
+      channels: this.#channels(),
+      stop: async (state) => {
+        if (!this.runState.stop(state)) this.runState.restate(state);
+      },
+      resume: () => void this.runState.resume(),
+      inactivate: async () => {
+        this.onInactivate();
+        if (this.refuseInactivation) throw new QmpError("Operation not permitted");
+      },
+      activate: async () => {},
+      report: (line) => void this.lines.push(line),
+      onStatus: (status) => this.#note(status),
+      onPass: () => {},
+      arrive: (state: RunStateName) => {
+        if (state === "running") this.runState.resume();
+        else this.runState.restate(state);
+      },
+      onLost: () => {
+        this.lost = true;
+      },
+    };
+    this.migration = new Migration(host);
+  }
+
+  /** With nodes of these lengths. */
+  static async create(nodes: Readonly<Record<string, number>>, incoming = false): Promise<TestMachine> {
+    const machine = new TestMachine(incoming);
+    for (const [name, size] of Object.entries(nodes)) {
+      await machine.graph.add({ driver: "null-co", "node-name": name, size, "read-zeroes": true });
+    }
+    if (incoming) await machine.migration.awaitIncoming("unix:in");
+    return machine;
+  }
+
+  capabilities(...names: readonly MigrationCapability[]): this {
+    this.migration.setCapabilities(names.map((capability) => ({ capability, state: true })));
+    return this;
+  }
+
+  bitmap(node: string, name: string): DirtyBitmap {
+    return this.graph.getNode(node).bitmaps.get(name);
+  }
+
+  /** All that there are, anonymous ones too, by their nodes. */
+  async seen(): Promise<Readonly<Record<string, readonly SeenBitmap[]>>> {
+    const nodes: Record<string, SeenBitmap[]> = {};
+    for (const { node } of this.graph.nodes) {
+      nodes[node.name] = [];
+      for (const bitmap of node.bitmaps) {
+        nodes[node.name]!.push({
+          name: bitmap.name,
+          granularity: bitmap.granularityBytes,
+          count: bitmap.countBytes,
+          recording: bitmap.recording,
+          busy: bitmap.busy,
+          persistent: bitmap.persistent,
+          sha256: await bitmap.bits.sha256(),
+        });
+      }
+    }
+    return nodes;
+  }
+
+  /** Resolves when an event is the last or has been. */
+  async until(...events: readonly string[]): Promise<void> {
+    while (!events.some((event) => this.events.includes(event))) {
+      await new Promise<void>((resolve) => this.#wake.push(resolve));
+    }
+    await settle();
+  }
+
+  /** Sends what it likes to the machine that waits. */
+  async feed(stream: Uint8Array): Promise<void> {
+    const [source, destination] = PipeEnd.pair();
+    this.#onChannel!({ stream: destination, kind: "socket" });
+    source.write(stream);
+    await source.end();
+    await this.until("completed", "failed");
+  }
+
+  #channels(): MigrationChannels {
+    return {
+      connect: async () => {
+        const [source, end] = PipeEnd.pair(this.faults);
+        this.pipe = source;
+        const target = this.destination;
+        if (target === undefined) throw new QmpError("Failed to connect to 'in': Connection refused");
+        target.#onChannel!({ stream: end, kind: "socket" });
+        return { stream: source, kind: "socket" };
+      },
+      listen: async (address, onChannel) => {
+        this.#onChannel = onChannel;
+        return { address, close: async () => {} };
+      },
+    };
+  }
+
+  #note(event: string): void {
+    this.events.push(event);
+    for (const wake of this.#wake.splice(0)) wake();
+  }
+}
+
+export async function settle(): Promise<void> {
+  for (let turn = 0; turn < 6; turn++) await new Promise((resolve) => setImmediate(resolve));
+}
