@@ -4,6 +4,7 @@ import { type Clock, systemClock } from "../base/clock.ts";
 import type { BlockNode } from "../block/node.ts";
 import { Backup } from "./backup.ts";
 import type { BackupOptions } from "./backup-options.ts";
+import type { Job } from "./job.ts";
 import type { JobList } from "./job-list.ts";
 import { runTransaction, type TransactionAction, type TransactionContext } from "./transaction.ts";
 
@@ -37,10 +38,11 @@ export class BackupAction implements TransactionAction {
     return this.#backup;
   }
 
-  async prepare({ jobs }: TransactionContext): Promise<void> {
+  async prepare({ jobs, pausedAgain }: TransactionContext): Promise<void> {
     // Who looks nodes up without having to wait for anything finds them as they are also when the job is made.
     const looking = this.#options();
     const options = looking instanceof Promise ? await looking : looking;
+    this.#pauseAgain(options.source, pausedAgain);
     try {
       this.#backup = new Backup(this.#jobs, options, this.#clock, jobs);
     } catch (error) {
@@ -48,6 +50,20 @@ export class BackupAction implements TransactionAction {
       throw error;
     }
     this.#backup.job.hold();
+  }
+
+  /**
+   * A drained section of its own for the source: corrections.md B16. The transaction's goes on here, so that nothing happens in
+   * between, and the jobs on the source, or above it, only tell of it.
+   */
+  #pauseAgain(source: BlockNode, told: Set<Job>): void {
+    const ids = jobsAbove(source);
+    const oldestFirst = [...this.#jobs].filter((job) => ids.has(job.id) && !told.has(job)).reverse();
+    for (const job of oldestFirst) job.tellPause("running");
+    for (const job of oldestFirst.reverse()) {
+      job.tellPause("paused");
+      told.add(job);
+    }
   }
 
   commit(): void {
@@ -79,4 +95,13 @@ export async function startBackup(
   const action = new BackupAction("blockdev-backup", jobs, () => options, clock);
   await runTransaction({ actions: [action], nodes });
   return action.backup!;
+}
+
+/** The ids of jobs that use a node, or one that stands on it. */
+function jobsAbove(node: BlockNode, ids: Set<string> = new Set()): Set<string> {
+  for (const parent of node.parents) {
+    if (parent.jobId !== undefined) ids.add(parent.jobId);
+    if (parent.node !== undefined) jobsAbove(parent.node, ids);
+  }
+  return ids;
 }

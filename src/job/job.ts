@@ -252,6 +252,11 @@ export class Job {
     if (this.#holds === 0 && this.#leavePause !== undefined) this.#leave();
   }
 
+  /** Where drained sections alone have paused it: tells of leaving that pause, or of coming back to it. */
+  tellPause(status: "running" | "paused"): void {
+    if (this.#leavePause !== undefined && !this.#userPaused) this.#setStatus(status);
+  }
+
   /** For the transaction: no more work from now on. The job is told so by `endWork`. */
   cancelWithOthers(): void {
     this.#cancelled = true;

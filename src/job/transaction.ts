@@ -2,6 +2,7 @@
 
 import { QmpError } from "../base/errors.ts";
 import type { BlockNode } from "../block/node.ts";
+import type { Job } from "./job.ts";
 import { JobTransaction } from "./job-transaction.ts";
 
 /** As in QMP: whether the jobs that a transaction starts end each on its own, or all well or none. */
@@ -11,6 +12,8 @@ export type CompletionMode = "individual" | "grouped";
 export interface TransactionContext {
   /** Which the jobs of this transaction join; undefined where each has its own. */
   readonly jobs: JobTransaction | undefined;
+  /** Jobs that have told of the pause for an action of this transaction beside that for the transaction. */
+  readonly pausedAgain: Set<Job>;
 }
 
 /**
@@ -53,7 +56,7 @@ export async function runTransaction(options: TransactionOptions): Promise<void>
   for (const node of nodes) node.beginDrain();
   try {
     await untilAllQuiet(nodes);
-    await prepareAll(actions, { jobs }, reached, completionMode);
+    await prepareAll(actions, { jobs, pausedAgain: new Set() }, reached, completionMode);
     for (const action of actions) action.commit?.();
   } finally {
     for (const node of nodes) node.endDrain();
