@@ -5,7 +5,7 @@ import { IoVector } from "../../../base/io-vector.ts";
 import type { HostRun } from "./allocator.ts";
 import { NORMAL } from "./cluster-mapping.ts";
 import type { ClusterReader } from "./cluster-read.ts";
-import { compressCluster } from "./compressed.ts";
+import { compressCluster, writesCompressed } from "./compressed.ts";
 import { type CopyPlan, planCopy } from "./copy-on-write.ts";
 import { roundDown } from "./format.ts";
 import type { Qcow2Image } from "./image.ts";
@@ -62,9 +62,13 @@ export class ClusterWriter {
     }
   }
 
-  /** Whole clusters, and the last one's part, in compressed form if that is smaller; anything else as it is. */
+  /**
+   * Whole clusters, and the last one's part, in compressed form if that is smaller; anything else as it is, and so is all of it in an
+   * image whose compressed form nothing here writes.
+   */
   async writeCompressed(offsetBytes: number, vector: IoVector): Promise<void> {
     const { clusterBytes } = this.#image.layout;
+    if (!writesCompressed(this.#image.header.compressionType)) return this.write(offsetBytes, vector);
     const total = vector.byteLength;
     const part = new IoVector(vector.bytes);
     for (let done = 0; done < total; done += part.byteLength) {

@@ -6,7 +6,12 @@ import { BlockError } from "../../../base/errors.ts";
 
 const COMPRESSION_ZSTD = 1;
 
-/** The compressed form of a cluster; undefined where that is not smaller. */
+/** Clusters of an image with this compression type may be written by `compressCluster`. */
+export function writesCompressed(type: number): boolean {
+  return type !== COMPRESSION_ZSTD;
+}
+
+/** The compressed form of a cluster, as deflate; undefined where that is not smaller. */
 export function compressCluster(cluster: Uint8Array): Promise<Uint8Array | undefined> {
   return deflateRaw(cluster);
 }

@@ -101,6 +101,18 @@ describeWithTools(["qemu-img", "qemu-io"], "qcow2 images of other programs", () 
     expect(readFileSync(folder.file("disk.qcow2")).length).toBeLessThan(SIZE / 4);
   });
 
+  it("whose compressed clusters are zstd get plain ones instead of deflated ones", async () => {
+    folder.run("qemu-img", "create", "-f", "qcow2", "-o", "compression_type=zstd", "disk.qcow2", String(SIZE));
+    const node = await folder.open("disk.qcow2");
+    const data = Buffer.from(Uint8Array.from({ length: SIZE }, (_, i) => (i >> 9) % 7));
+    await node.write(0, IoVector.of(data), { compressed: true });
+    expect((await readAll(node)).equals(data)).toBe(true);
+    await folder.close(node);
+    expect(folder.check("disk.qcow2")).toBe(CLEAN);
+    expect(rawOf("disk.qcow2").equals(data)).toBe(true);
+    expect(folder.run("qemu-img", "check", "disk.qcow2")).toContain("0.00% compressed clusters");
+  });
+
   it("keep their internal snapshots as they were", async () => {
     folder.run("qemu-img", "create", "-f", "qcow2", "disk.qcow2", String(SIZE));
     folder.run("qemu-io", "-f", "qcow2", "-c", `write -P 5 0 ${SIZE}`, "disk.qcow2");
