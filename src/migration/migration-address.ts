@@ -24,7 +24,8 @@ export interface MigrationListener {
 
 /** How streams are opened. Texts of `QmpError`s are QEMU's. */
 export interface MigrationChannels {
-  /** Throws at once where the address cannot be used at all. */
+  /** Throws where an address cannot be used at all: a descriptor that there is not. */
+  check(address: MigrationAddress): void;
   connect(address: MigrationAddress): Promise<MigrationChannel>;
   /** Calls `onChannel` once, for the first who comes. */
   listen(address: MigrationAddress, onChannel: (channel: MigrationChannel) => void): Promise<MigrationListener>;

@@ -1,6 +1,6 @@
 // How migrations are connected: over sockets, commands and inherited descriptors. docs/reference/migration-stream.md §5.
 
-import { openDescriptor } from "../transport/descriptor-stream.ts";
+import { checkDescriptor, openDescriptor } from "../transport/descriptor-stream.ts";
 import { openCommand } from "../transport/exec-stream.ts";
 import { NodeByteStream } from "../transport/node-byte-stream.ts";
 import { connectTo, formatSocketAddress, listenOn } from "../transport/socket-address.ts";
@@ -8,6 +8,10 @@ import type { MigrationAddress, MigrationChannel, MigrationChannels } from "./mi
 
 /** Those of a program that runs on a system. */
 export const systemChannels: MigrationChannels = {
+  check(address) {
+    if (address.type === "fd") checkDescriptor(address.name);
+  },
+
   async connect(address) {
     if (address.type === "exec" || address.type === "fd") return openAlone(address, "write");
     const socket = await connectTo(address);

@@ -70,9 +70,7 @@ export class Migration {
     let address: MigrationAddress | undefined;
     try {
       address = parseMigrationUri(uri);
-      if (address?.type === "fd" && !/^\d+$/.test(address.name)) {
-        throw new QmpError(`File descriptor named '${address.name}' has not been found`);
-      }
+      if (address !== undefined) this.#host.channels.check(address);
     } catch (error) {
       if (error instanceof QmpError) this.#refusal = { description: error.message };
       throw error;

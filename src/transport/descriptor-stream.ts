@@ -1,6 +1,6 @@
 // An inherited file descriptor as a stream: QEMU's `fd:N`.
 
-import { createReadStream, createWriteStream, fstatSync } from "node:fs";
+import { createReadStream, createWriteStream, fstatSync, type Stats } from "node:fs";
 import { Socket } from "node:net";
 import { Writable } from "node:stream";
 import { BlockError, QmpError } from "../base/errors.ts";
@@ -12,12 +12,11 @@ export interface DescriptorStream {
   readonly isSocket: boolean;
 }
 
-/** A socket is read and written; a pipe or a file in one direction. A `QmpError` with QEMU's text where there is no such descriptor. */
+/** A socket is read and written; a pipe or a file in one direction. A `QmpError` as of `checkDescriptor`. */
 export function openDescriptor(descriptor: string, direction: "read" | "write"): DescriptorStream {
-  if (!/^\d{1,9}$/.test(descriptor)) throw notFound(descriptor);
+  const status = checkDescriptor(descriptor);
   const fd = Number(descriptor);
   const name = `fd:${fd}`;
-  const status = statusOf(fd, descriptor);
   if (status.isSocket()) {
     const socket = new Socket({ fd, allowHalfOpen: true });
     return { stream: new NodeByteStream({ name, readable: socket, writable: socket }), isSocket: true };
@@ -32,9 +31,11 @@ export function openDescriptor(descriptor: string, direction: "read" | "write"):
   return { stream: new NodeByteStream({ name, readable, writable: sink }), isSocket: false };
 }
 
-function statusOf(fd: number, descriptor: string): ReturnType<typeof fstatSync> {
+/** What a descriptor is of. A `QmpError` with QEMU's text where there is no such descriptor. */
+export function checkDescriptor(descriptor: string): Stats {
+  if (!/^\d{1,9}$/.test(descriptor)) throw notFound(descriptor);
   try {
-    return fstatSync(fd);
+    return fstatSync(Number(descriptor));
   } catch (error) {
     if (BlockError.from(error, "").errno === "EBADF") throw notFound(descriptor);
     throw error;

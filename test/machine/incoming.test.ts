@@ -1,5 +1,5 @@
 // Machines that wait for a migration, and the ways in which it comes: docs/reference/migration-stream.md §3.1, §5.
-import { readFileSync, writeFileSync } from "node:fs";
+import { openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parseCommandLine } from "../../machine/command-line.ts";
@@ -131,6 +131,21 @@ describe("-incoming", () => {
       await end(destination);
     }));
 
+  it("comes by an inherited descriptor", () =>
+    withFolder(async (folder) => {
+      const file = join(folder, "stream");
+      const [out, source] = [openSync(file, "w"), await machine()];
+      await source.run("block-dirty-bitmap-add", { node: "n0", name: "b" });
+      expect(await source.run("migrate", { uri: `fd:${out}` })).toEqual({});
+      await source.until("completed");
+      const seen = await machine("-incoming", "defer");
+      expect(await seen.run("migrate-incoming", { uri: `fd:${openSync(file, "r")}` })).toEqual({});
+      await seen.until("completed");
+      expect(await seen.run("query-named-block-nodes")).toMatchObject([{ "dirty-bitmaps": [{ name: "b" }] }]);
+      await end(source);
+      await end(seen);
+    }));
+
   it("ends the program with status 1 where what comes is no migration", () =>
     withFolder(async (folder) => {
       const file = join(folder, "stream");
@@ -152,6 +167,7 @@ describe("migrate", () => {
       ["foo:x", "Parameter 'uri' expects a valid migration protocol"],
       ["tcp:x", "error parsing address 'x'"],
       ["unix:", "invalid Unix socket address"],
+      ["fd:98765", "File descriptor named '98765' has not been found"],
       ["fd:zz", "File descriptor named 'zz' has not been found"],
     ] as const;
     for (const [uri, message] of answers) expect(await seen.run("migrate", { uri })).toBe(message);

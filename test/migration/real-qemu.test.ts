@@ -148,8 +148,10 @@ for (const tool of ["qemu-system-aarch64", "qemu-system-arm"]) {
       withFolder((folder) =>
         migrate(folder, { from: qemu, to: OURS, nodes: one, postcopy: true, extra: ["return-path"] }),
       ));
-    it("come from here in a postcopy", () =>
-      withFolder((folder) => migrate(folder, { from: OURS, to: qemu, nodes: one, postcopy: true })));
+    it("come from here in a postcopy, with a return path", () =>
+      withFolder((folder) =>
+        migrate(folder, { from: OURS, to: qemu, nodes: one, postcopy: true, extra: ["return-path"] }),
+      ));
     it("come from here with a return path", () =>
       withFolder((folder) => migrate(folder, { from: OURS, to: qemu, extra: ["return-path"] })));
   });

@@ -154,6 +154,7 @@ export class TestMachine {
 
   #channels(): MigrationChannels {
     return {
+      check: () => {},
       connect: async () => {
         const [source, end] = PipeEnd.pair(this.faults);
         this.pipe = source;
