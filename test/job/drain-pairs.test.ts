@@ -8,6 +8,7 @@ import { BlockGraph } from "../../src/block/graph.ts";
 import { JobList } from "../../src/job/job-list.ts";
 import { jobCommands } from "../../src/qmp/commands/job.ts";
 import { transactionCommands } from "../../src/qmp/commands/transaction.ts";
+import type { JsonObject } from "../../src/qmp/json/value.ts";
 import { type Execute, executor } from "../qmp/commands/support/invoke.ts";
 import { eventText } from "./scripted-job.ts";
 
@@ -38,7 +39,7 @@ afterEach(async () => {
   await graph.close();
 });
 
-function backup(id: string, device: string, target: string): object {
+function backup(id: string, device: string, target: string): JsonObject {
   return { "job-id": id, device, target, sync: "full", speed: 1 };
 }
 
