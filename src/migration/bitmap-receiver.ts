@@ -176,6 +176,12 @@ export class BitmapReceiver implements BitmapChunks {
     this.#received = this.#received.filter(({ complete }) => !complete);
   }
 
+  /** The stream has ended well. QEMU keeps what is incomplete, busy for good; here it goes as after a failure, and that is told. */
+  finish(): void {
+    for (const { bitmap } of this.#received) this.#options.report(`Bitmap '${bitmap.name}' has not arrived completely`);
+    this.drop();
+  }
+
   /** The stream has failed, or nobody wants it any more: what is not whole goes, and before the start of the machine all of it. */
   drop(): void {
     this.#cancelled = true;

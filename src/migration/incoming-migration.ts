@@ -143,6 +143,7 @@ export class IncomingMigration {
       await loader.load();
       if (this.#closed) return;
       await this.#arrive(receiver);
+      receiver.finish();
       commands.shut(0);
       this.#setStatus("completed");
       await stream.end();

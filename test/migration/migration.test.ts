@@ -343,6 +343,7 @@ describe("a destination", () => {
           expect(machine.runState.state, context).toBe("inmigrate");
         } else {
           expect(machine.runState.state, context).not.toBe("inmigrate");
+          await expectWhole(machine, context);
         }
       }
     }
@@ -362,6 +363,18 @@ describe("a destination", () => {
     const machine = await TestMachine.create(NODES, true);
     await machine.feed(odd);
     expect(machine.lines[0]).toBe("Granularity must be power of 2 and at least 512");
+  });
+
+  it("drops a bitmap that a stream begins and does not complete", async () => {
+    const machine = await TestMachine.create(NODES, true);
+    await machine.feed(Uint8Array.from([...capturedStream().slice(0, 0x71), 0]));
+    expect(machine.lines).toEqual([
+      "Expected vmdescription section, but got 0",
+      "Bitmap 'b1' has not arrived completely",
+      "Bitmap 'b0' has not arrived completely",
+    ]);
+    expect(machine.events.at(-1)).toBe("completed");
+    expect(await machine.seen()).toEqual(EMPTY);
   });
 
   it("never touches bitmaps of its own that the stream did not begin", async () => {
