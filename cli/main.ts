@@ -2,6 +2,7 @@
 
 import { Command, CommanderError } from "commander";
 import { packageVersion } from "../machine/package-version.ts";
+import { addCheckCommand } from "./check.ts";
 import { addConformanceCommand } from "./conformance/command.ts";
 import { ExitCode, exitCodeOf, failureText } from "./exit.ts";
 import { runMachine } from "./machine.ts";
@@ -13,6 +14,7 @@ Examples:
   $ vblk run script.ts --drive file=disk.img    ... on a raw image
   $ vblk machine -M none -qmp stdio             a block layer with QEMU's monitor
   $ vblk conformance --target qemu-system-arm   a device examined, requirement by requirement
+  $ vblk check disk.qcow2                       what is wrong with an image
   $ vblk help run                               all about running scripts
   $ vblk machine -help                          all about machines`;
 
@@ -24,6 +26,7 @@ const program = new Command("vblk")
   .addHelpText("after", EXAMPLES);
 addRunCommand(program);
 addConformanceCommand(program);
+addCheckCommand(program);
 program
   .command("machine")
   .summary("run a machine with QEMU's command line and monitor")

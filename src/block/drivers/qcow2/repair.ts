@@ -1,12 +1,21 @@
 // Puts the refcounts of an image right that a crash left marked dirty.
 
 import { BlockError } from "../../../base/errors.ts";
-import { checkImage } from "./check.ts";
+import { checkImage, MAX_WRONG_COUNTS } from "./check.ts";
 import type { Qcow2Image } from "./image.ts";
+
+/** 64 million counts: images of 4 TiB with clusters of 64 KiB. */
+const MAX_ROUNDS = 64;
 
 /** Sets every count that is not what is used. Within the mutex. Fails with EIO where tables contradict themselves. */
 export async function repairRefcounts(image: Qcow2Image): Promise<void> {
-  const { damage, wrongCounts, endCluster } = await checkImage(image);
+  for (let round = 0; round < MAX_ROUNDS; round++) if (await repairSome(image)) return;
+  throw new BlockError("EIO", "Could not repair dirty image: too many refcounts are wrong");
+}
+
+/** True if that was all. */
+async function repairSome(image: Qcow2Image): Promise<boolean> {
+  const { damage, wrongCounts, endCluster } = await checkImage(image, { copiedFlags: false });
   if (damage.length > 0) throw new BlockError("EIO", `Could not repair dirty image: ${damage[0]}`);
   const { refcounts, layout } = image;
   let free = Math.max(endCluster, Math.ceil(image.file.lengthBytes / layout.clusterBytes));
@@ -22,4 +31,5 @@ export async function repairRefcounts(image: Qcow2Image): Promise<void> {
     await addBlocks(cluster);
     await refcounts.change(cluster, used - stored);
   }
+  return wrongCounts.length < MAX_WRONG_COUNTS;
 }
