@@ -2,6 +2,7 @@
 
 import { type Clock, systemClock } from "../src/base/clock.ts";
 import { BlockError, QmpError } from "../src/base/errors.ts";
+import { onWarning } from "../src/base/warnings.ts";
 import { addObject, objectOptions } from "../src/qmp/commands/object.ts";
 import type { QmpServer } from "../src/qmp/qmp-server.ts";
 import { blockdevOptions, toBlockdevOptions } from "../src/qmp/schema/blockdev-options.ts";
@@ -38,16 +39,20 @@ export class MonitoredMachine {
   readonly #virtualClock: VirtualClock;
   #qtest: QtestFrontend | undefined;
   #pidFile: PidFile | undefined;
+  readonly #endWarnings: () => void;
   #end!: (reason: EndReason) => void;
 
   private constructor(commandLine: CommandLine, { version, clock = systemClock, program }: MonitoredMachineOptions) {
     const { ramBytes, stopped, board, legacy, virtualTime, name, uuid } = commandLine;
     this.#virtualClock = new VirtualClock(clock);
+    const report = (line: string): void =>
+      void process.stderr.write(program === undefined ? `${line}\n` : `${program}: ${line}\n`);
+    this.#endWarnings = onWarning(report);
     const monitor = new SystemMonitor({
       ...{ ramBytes, stopped, board, legacy, name, uuid, version, clock },
       output: (text) => void process.stdout.write(text),
       incoming: commandLine.incoming !== undefined,
-      report: (line) => void process.stderr.write(program === undefined ? `${line}\n` : `${program}: ${line}\n`),
+      report,
       ...(virtualTime ? { throttleClock: this.#virtualClock } : {}),
     });
     this.#monitor = monitor;
@@ -181,6 +186,7 @@ export class MonitoredMachine {
       await this.#chardevs.close();
       await this.#pidFile?.remove();
     });
+    this.#endWarnings();
   }
 }
 

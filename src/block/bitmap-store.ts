@@ -1,6 +1,6 @@
 // Where a node's persistent bitmaps are kept: what a format's driver that can store them does. docs/reference/persistence-migration.md §3.
 
-import { tracePoint } from "../base/trace.ts";
+import { warn } from "../base/warnings.ts";
 import type { DirtyBitmap } from "../bitmap/dirty-bitmap.ts";
 import type { DirtyBitmapList } from "../bitmap/dirty-bitmap-list.ts";
 import type { BlockNode } from "./node.ts";
@@ -31,9 +31,6 @@ export interface BitmapStore {
   checkResize(list: DirtyBitmapList): Promise<void>;
 }
 
-const bitmapsLost = tracePoint("bdrv_inactivate_bitmaps_lost");
-const bitmapsReadonly = tracePoint("bdrv_reopen_bitmaps_failed");
-
 /** On open, and whenever the node becomes active. */
 export async function loadBitmaps(node: BlockNode): Promise<void> {
   await node.driver.bitmapStore?.load(node.bitmaps);
@@ -42,7 +39,7 @@ export async function loadBitmaps(node: BlockNode): Promise<void> {
 /** Before the node is closed or inactive: what is stored is then in the image alone. Rejects where it could not be stored. */
 export async function storeAndReleaseBitmaps(node: BlockNode): Promise<void> {
   const stored = await node.driver.bitmapStore?.store(node.bitmaps).catch((error: unknown) => {
-    if (bitmapsLost.enabled) bitmapsLost.emit({ node: node.name, message: textOf(error) });
+    warn(`Lost persistent bitmaps during inactivation of node '${node.name}': ${textOf(error)}`);
     throw error;
   });
   for (const bitmap of stored ?? []) node.bitmaps.release(bitmap);
@@ -61,11 +58,7 @@ export async function makeBitmapsWritable(node: BlockNode): Promise<void> {
   try {
     await node.driver.bitmapStore?.reopenReadWrite(node.bitmaps);
   } catch (error) {
-    if (bitmapsReadonly.enabled)
-      bitmapsReadonly.emit({
-        node: node.name,
-        message: `${node.name}: Failed to make dirty bitmaps writable: ${textOf(error)}`,
-      });
+    warn(`${node.name}: Failed to make dirty bitmaps writable: ${textOf(error)}`);
   }
 }
 

@@ -4,7 +4,14 @@ import type { BlockDriver } from "../../block/driver.ts";
 import { COMPAT_LAZY_REFCOUNTS, INCOMPAT_CORRUPT, INCOMPAT_DIRTY } from "../../block/drivers/qcow2/feature-table.ts";
 import { EXTENSION_BACKING_FORMAT, extensionData } from "../../block/drivers/qcow2/header.ts";
 import { Qcow2Driver } from "../../block/drivers/qcow2/qcow2.ts";
-import { bool, int, object, optional, str, type Type } from "../schema/types.ts";
+import { array, bool, enumeration, type Int64, int, object, optional, str, type Type } from "../schema/types.ts";
+
+/** QMP's Qcow2BitmapInfo: a bitmap as the image has it. */
+export interface BitmapInfo {
+  readonly name: string;
+  readonly granularity: Int64;
+  readonly flags: readonly ("in-use" | "auto")[];
+}
 
 /** QMP's ImageInfoSpecific, of the one format that has any. */
 export interface FormatSpecific {
@@ -16,6 +23,7 @@ export interface FormatSpecific {
     readonly corrupt?: boolean;
     readonly "extended-l2"?: boolean;
     readonly "compression-type": string;
+    readonly bitmaps?: readonly BitmapInfo[];
   };
 }
 
@@ -28,6 +36,7 @@ export const formatSpecific: Type<FormatSpecific> = object({
     corrupt: optional(bool),
     "refcount-bits": int,
     "compression-type": str,
+    bitmaps: optional(array(object({ name: str, granularity: int, flags: array(enumeration("in-use", "auto")) }))),
   }),
 });
 
@@ -62,7 +71,21 @@ export function formatFacts(driver: BlockDriver): FormatFacts | undefined {
         ...(layout.version < 3 ? {} : modern),
         "refcount-bits": 2 ** layout.refcountOrder,
         "compression-type": header.compressionType === 0 ? "zlib" : "zstd",
+        ...bitmapsOf(driver),
       },
     },
   };
+}
+
+/** No member at all where the image has none. */
+function bitmapsOf({ image }: Qcow2Driver): { readonly bitmaps?: readonly BitmapInfo[] } {
+  if (image.listedBitmaps.length === 0) return {};
+  const bitmaps = image.listedBitmaps.map(({ name, granularityBytes, inUse, auto }): BitmapInfo => {
+    return {
+      flags: [...(inUse ? ["in-use" as const] : []), ...(auto ? ["auto" as const] : [])],
+      name,
+      granularity: granularityBytes,
+    };
+  });
+  return { bitmaps };
 }

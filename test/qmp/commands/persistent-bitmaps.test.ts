@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../../src/base/clock.ts";
 import { IoVector } from "../../../src/base/io-vector.ts";
+import { onWarning } from "../../../src/base/warnings.ts";
 import type { BlockNode } from "../../../src/block/node.ts";
 import { JobList } from "../../../src/job/job-list.ts";
 import { bitmapCommands } from "../../../src/qmp/commands/bitmap.ts";
@@ -111,6 +112,22 @@ describe("block-dirty-bitmap-add, persistent", () => {
     expect(readFileSync(folder.file("a")).readBigUInt64BE(88)).toBe(1n);
     await open();
     expect(names()).toEqual(["b"]);
+  });
+});
+
+describe("a persistent bitmap of a read-only image", () => {
+  it("is taken, and lost at the end with a warning", async () => {
+    await close();
+    await execute("blockdev-add", { driver: "file", "node-name": "f", filename: folder.file("a"), "read-only": true });
+    await execute("blockdev-add", { ...IMAGE, "read-only": true });
+    const warnings: string[] = [];
+    const end = onWarning((message) => warnings.push(message));
+    expect(await add("b")).toEqual({});
+    await close();
+    end();
+    expect(warnings).toEqual(["Lost persistent bitmaps during inactivation of node 'q': No write access"]);
+    await open();
+    expect(names()).toEqual([]);
   });
 });
 

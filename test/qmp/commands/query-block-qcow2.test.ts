@@ -5,11 +5,12 @@ import { ImageFolder } from "../../block/drivers/qcow2/qcow2-images.ts";
 import { describeWithTools } from "../../support/tools.ts";
 
 describeWithTools(["qemu-img"], "ImageInfo of a qcow2 node", () => {
-  it.each([
+  it.each<[string, { bitmaps?: boolean; [option: string]: unknown }]>([
     ["version 3", { "lazy-refcounts": true, "refcount-bits": 8, "cluster-size": 4096 }],
     ["version 2", { version: "v2" }],
     ["extended L2 and zstd", { "extended-l2": true, "compression-type": "zstd" }],
-  ])("has what qemu-img says of it: %s", async (_what, options) => {
+    ["version 3 with bitmaps", { bitmaps: true }],
+  ])("has what qemu-img says of it: %s", async (_what, { bitmaps = false, ...options }) => {
     const folder = new ImageFolder();
     try {
       await folder.create("base.qcow2", { size: 1 << 20 });
@@ -19,6 +20,10 @@ describeWithTools(["qemu-img"], "ImageInfo of a qcow2 node", () => {
         "backing-fmt": "qcow2",
         ...options,
       });
+      if (bitmaps) {
+        folder.run("qemu-img", "bitmap", "--add", "-g", "4096", "top.qcow2", "recording");
+        folder.run("qemu-img", "bitmap", "--add", "--disable", "top.qcow2", "still");
+      }
       const told = JSON.parse(folder.run("qemu-img", "info", "--output=json", folder.file("top.qcow2"))) as object;
       const node = await folder.open("top.qcow2", { "read-only": true });
       const facts = await gatherImageFacts(folder.graph.nodes);

@@ -32,6 +32,23 @@ export interface BitmapEntry {
   auto: boolean;
 }
 
+/** A bitmap as queries list it. */
+export interface ListedBitmap {
+  readonly name: string;
+  readonly granularityBytes: number;
+  readonly inUse: boolean;
+  readonly auto: boolean;
+}
+
+export function listBitmaps(entries: readonly BitmapEntry[]): ListedBitmap[] {
+  return entries.map(({ name, granularityBits, inUse, auto }) => ({
+    name,
+    granularityBytes: 2 ** granularityBits,
+    inUse,
+    auto,
+  }));
+}
+
 /** Reads and checks all of it; empty where the image has no bitmaps. Throws a `BlockError` with QEMU's text. */
 export async function readBitmapDirectory(
   file: Qcow2File,

@@ -1,7 +1,7 @@
 // The header extension that says where an image's bitmaps are: docs/reference/persistence-migration.md §2.1.
 
 import { BlockError } from "../../../base/errors.ts";
-import { tracePoint } from "../../../base/trace.ts";
+import { warn } from "../../../base/warnings.ts";
 import { AUTOCLEAR_BITMAPS } from "./feature-table.ts";
 import { getUint64, setUint64, viewOf } from "./format.ts";
 import { EXTENSION_BITMAPS, extensionData, type Qcow2Header } from "./header.ts";
@@ -9,8 +9,6 @@ import { EXTENSION_BITMAPS, extensionData, type Qcow2Header } from "./header.ts"
 const EXTENSION_BYTES = 24;
 export const MAX_BITMAPS = 65535;
 export const MAX_DIRECTORY_BYTES = 67_107_840;
-
-const bitmapsIgnored = tracePoint("qcow2_bitmaps_ignored");
 
 const IGNORED = "a program lacking bitmap support modified this file, so all bitmaps are now considered inconsistent";
 const IGNORED_VERSION_2 =
@@ -68,9 +66,9 @@ export function setBitmapsExtension(header: Qcow2Header, extension: BitmapsExten
 }
 
 /** When an image is opened. Throws as `bitmapsExtension`; tells of bitmaps that are not right any more. */
-export function checkBitmapsExtension(header: Qcow2Header, nodeName: string): void {
-  if (bitmapsExtension(header) !== undefined || !hasStaleBitmaps(header) || !bitmapsIgnored.enabled) return;
-  bitmapsIgnored.emit({ node: nodeName, message: header.version < 3 ? IGNORED_VERSION_2 : IGNORED, hint: LEAKED });
+export function checkBitmapsExtension(header: Qcow2Header): void {
+  if (bitmapsExtension(header) !== undefined || !hasStaleBitmaps(header)) return;
+  warn(`warning: ${header.version < 3 ? IGNORED_VERSION_2 : IGNORED}\n${LEAKED}`);
 }
 
 /** There are bitmaps that nobody may use. The first writable open forgets them. */

@@ -2,7 +2,7 @@
 
 import type { DirtyBitmap } from "../../../bitmap/dirty-bitmap.ts";
 import type { DirtyBitmapList } from "../../../bitmap/dirty-bitmap-list.ts";
-import { type BitmapEntry, prefixed, readBitmapDirectory } from "./bitmap-directory.ts";
+import { type BitmapEntry, listBitmaps, prefixed, readBitmapDirectory } from "./bitmap-directory.ts";
 import { readBitmapData, readBitmapTable } from "./bitmap-table.ts";
 import { updateDirectoryInPlace } from "./bitmap-update.ts";
 import type { Qcow2Image } from "./image.ts";
@@ -17,6 +17,7 @@ export async function loadImageBitmaps(image: Qcow2Image, list: DirtyBitmapList,
   const loaded: DirtyBitmap[] = [];
   try {
     const entries = await readBitmapDirectory(file, header, layout);
+    image.listedBitmaps = listBitmaps(entries);
     let marks = false;
     for (const entry of entries) {
       if (entry.inUse && list.find(entry.name) !== undefined) continue;

@@ -1,7 +1,7 @@
 // How the directory of an image's bitmaps changes: docs/reference/persistence-migration.md §2.4.
 
 import { BlockError } from "../../../base/errors.ts";
-import { type BitmapEntry, serialiseBitmapDirectory } from "./bitmap-directory.ts";
+import { type BitmapEntry, listBitmaps, serialiseBitmapDirectory } from "./bitmap-directory.ts";
 import { bitmapsExtension, MAX_DIRECTORY_BYTES, setBitmapsExtension } from "./bitmap-extension.ts";
 import { AUTOCLEAR_BITMAPS } from "./feature-table.ts";
 import { roundUp } from "./format.ts";
@@ -31,6 +31,7 @@ export async function updateDirectoryInPlace(image: Qcow2Image, entries: readonl
   await file.flush();
   header.autoclear |= AUTOCLEAR_BITMAPS;
   await image.writeHeader();
+  image.listedBitmaps = listBitmaps(entries);
 }
 
 /**
@@ -67,6 +68,7 @@ export async function replaceDirectory(image: Qcow2Image, entries: readonly Bitm
     Object.assign(header, before);
     throw new HeaderInDoubtError(error);
   }
+  image.listedBitmaps = listBitmaps(entries);
   if (old !== undefined) await allocator.release(old.directoryOffset, roundUp(old.directoryBytes, layout.clusterBytes));
 }
 

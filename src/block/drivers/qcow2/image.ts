@@ -5,6 +5,7 @@ import { BlockError } from "../../../base/errors.ts";
 import { tracePoint } from "../../../base/trace.ts";
 import { ClusterAllocator } from "./allocator.ts";
 import { AsyncMutex, ClusterLocks } from "./async-mutex.ts";
+import type { ListedBitmap } from "./bitmap-directory.ts";
 import { bitmapsExtension } from "./bitmap-extension.ts";
 import { ClusterMapping } from "./cluster-mapping.ts";
 import { COMPAT_LAZY_REFCOUNTS, INCOMPAT_CORRUPT, INCOMPAT_DIRTY } from "./feature-table.ts";
@@ -57,6 +58,8 @@ export class Qcow2Image {
   /** Of where guest clusters are. */
   readonly locks: ClusterLocks = new ClusterLocks();
   readonly lazyRefcounts: boolean;
+  /** As the directory in the file has them, when it was last read or written. */
+  listedBitmaps: readonly ListedBitmap[] = [];
   #pendingFrees: { offsetBytes: number; lengthBytes: number }[] = [];
   #corrupt = false;
   /** L2 tables and refcount blocks. */

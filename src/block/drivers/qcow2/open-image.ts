@@ -49,7 +49,7 @@ const MIN_CACHE_TABLES = 4;
 export async function openImage(node: BlockNode, options: OpenImageOptions): Promise<Qcow2Image> {
   const header = await readHeader(node);
   const layout = checkHeader(header, options.readOnly);
-  checkBitmapsExtension(header, node.name);
+  checkBitmapsExtension(header);
   const file = new Qcow2File(node, layout.clusterBytes);
   const { clusterBytes } = layout;
   await checkSnapshots(file, header);

@@ -2,6 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { onWarning } from "../../../../src/base/warnings.ts";
 import { describeWithTools } from "../../../support/tools.ts";
 import { shownBitmaps } from "./bitmap-tools.ts";
 import { ImageFolder } from "./qcow2-images.ts";
@@ -208,7 +209,12 @@ describeWithTools(["qemu-img", "qemu-io"], "an extension that is void", () => {
   it("is left out of the header by the first writable open, and its clusters are leaks", async () => {
     damaged((image) => image.writeBigUInt64BE(0n, 88));
     const before = readFileSync(folder.file("bad"));
+    const warnings: string[] = [];
+    const end = onWarning((message) => warnings.push(message));
     await folder.close(await folder.open("bad", { "read-only": true }));
+    end();
+    const { stderr } = spawnSync("qemu-img", ["info", "bad"], { cwd: folder.path, encoding: "utf8" });
+    expect(warnings.map((warning) => `qemu-img: ${warning}`)).toEqual([stderr.trimEnd()]);
     expect(readFileSync(folder.file("bad")).equals(before)).toBe(true);
     await folder.close(await folder.open("bad"));
     expect(
