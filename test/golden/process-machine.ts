@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { JsonObject } from "../../src/qmp/json/value.ts";
 import type { GoldenBitmaps, GoldenEvent, GoldenIo, GoldenNode, GoldenResult } from "./golden-files.ts";
 import type { JobState, MachineUnderTest } from "./machine-under-test.ts";
+import { imageOf, readQcow2 } from "./golden-nodes.ts";
 import { type SystemClient, SystemProcess } from "../support/system-process.ts";
 
 const REST_MS = 3;
@@ -23,18 +24,21 @@ export class ProcessMachine implements MachineUnderTest {
   /** Of the images, by their nodes, when the process has ended. */
   #remaining: ReadonlyMap<string, Uint8Array> | undefined;
   readonly #nodes: readonly string[];
+  /** Whose files are qcow2. */
+  readonly #formatted: ReadonlySet<string>;
 
   private constructor(client: SystemClient, folder: string, nodes: readonly GoldenNode[]) {
     this.#client = client;
     this.#folder = folder;
     this.#nodes = nodes.map(({ name }) => name);
+    this.#formatted = new Set(nodes.filter(({ format }) => format === "qcow2").map(({ name }) => name));
     this.#device = nodes.find(({ device }) => device !== undefined)?.device;
   }
 
   static async create(nodes: readonly GoldenNode[]): Promise<ProcessMachine> {
     const folder = mkdtempSync(join(tmpdir(), "vblk-golden-"));
     try {
-      for (const node of nodes) writeFileSync(join(folder, `${node.name}.img`), contentOf(node));
+      for (const node of nodes) writeFileSync(join(folder, `${node.name}.img`), await imageOf(node));
       const args = ["-M", "virt", "-accel", "tcg", "-S", "-m", "16", "-nodefaults", "-display", "none"];
       const process = new SystemProcess(folder, [...args, ...nodes.flatMap(nodeArguments)]);
       return new ProcessMachine(await process.connect(), folder, nodes);
@@ -86,7 +90,10 @@ export class ProcessMachine implements MachineUnderTest {
   }
 
   async image(node: string): Promise<Uint8Array> {
-    return this.#remaining?.get(node) ?? readFileSync(this.#path(node));
+    const remaining = this.#remaining?.get(node);
+    if (remaining !== undefined) return remaining;
+    if (this.#formatted.has(node)) await this.#flush(node);
+    return this.#read(node);
   }
 
   rest(): Promise<void> {
@@ -105,7 +112,9 @@ export class ProcessMachine implements MachineUnderTest {
     try {
       const status = await this.#client.quit();
       if (status !== 0) throw new Error(`ended with status ${status}: ${this.#client.process.errorOutput}`);
-      this.#remaining = new Map(this.#nodes.map((node) => [node, readFileSync(this.#path(node))]));
+      const remaining = new Map<string, Uint8Array>();
+      for (const node of this.#nodes) remaining.set(node, await this.#read(node));
+      this.#remaining = remaining;
     } finally {
       this.kill();
     }
@@ -117,8 +126,17 @@ export class ProcessMachine implements MachineUnderTest {
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
-  #path(node: string): string {
-    return join(this.#folder, `${node}.img`);
+  /** The disk, as it is in the node's file now. */
+  async #read(node: string): Promise<Uint8Array> {
+    const file = readFileSync(join(this.#folder, `${node}.img`));
+    return this.#formatted.has(node) ? readQcow2(file) : file;
+  }
+
+  /** What an image in a format holds is in its file then. */
+  async #flush(node: string): Promise<void> {
+    const returned = await this.#client.human(`qemu-io ${node} flush`);
+    const output = returned + (await this.#client.process.takeOutput());
+    if (output !== "") throw new Error(`flush of ${node}: ${output}`);
   }
 
   async #list<Item>(command: string, args: object = {}): Promise<readonly Item[]> {
@@ -126,13 +144,7 @@ export class ProcessMachine implements MachineUnderTest {
   }
 }
 
-function contentOf({ size, fill = 0, init = [] }: GoldenNode): Uint8Array {
-  const content = new Uint8Array(size).fill(fill);
-  for (const [offset, length, byte] of init) content.fill(byte, offset, offset + length);
-  return content;
-}
-
-function nodeArguments({ name, device, discard = "unmap", blkdebug }: GoldenNode): string[] {
+function nodeArguments({ name, device, format = "raw", discard = "unmap", blkdebug }: GoldenNode): string[] {
   const file = `${name}-file`;
   const below = blkdebug === undefined ? file : `${name}-dbg`;
   const nodes: object[] = [
@@ -140,7 +152,7 @@ function nodeArguments({ name, device, discard = "unmap", blkdebug }: GoldenNode
     ...(blkdebug === undefined
       ? []
       : [{ driver: "blkdebug", "node-name": below, image: file, "inject-error": blkdebug, discard }]),
-    { driver: "raw", "node-name": name, file: below, discard },
+    { driver: format, "node-name": name, file: below, discard },
   ];
   return [
     ...nodes.flatMap((node) => ["-blockdev", JSON.stringify(node)]),
