@@ -58,11 +58,14 @@ async function fillQcow2(graph: BlockGraph, { name, size, fill, init = [] }: Gol
 
 /** All of the disk in a qcow2 image. */
 export async function readQcow2(image: Uint8Array): Promise<Uint8Array> {
-  const memory: DriverOpener = { driver: "memory", children: [], open: () => new MemoryDriver({ bytes: image }) };
+  // Files of QEMU's end where their data end.
+  const bytes = new Uint8Array(Math.ceil(image.length / 512) * 512);
+  bytes.set(image);
+  const memory: DriverOpener = { driver: "memory", children: [], open: () => new MemoryDriver({ bytes }) };
   const graph = new BlockGraph({ drivers: [memory, qcow2Opener] });
   const node = await graph.open({ driver: "qcow2", file: { driver: "memory" }, "read-only": true });
-  const bytes = new Uint8Array(node.lengthBytes);
-  await node.read(0, IoVector.of(bytes));
+  const disk = new Uint8Array(node.lengthBytes);
+  await node.read(0, IoVector.of(disk));
   await graph.release(node);
-  return bytes;
+  return disk;
 }
