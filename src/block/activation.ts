@@ -3,7 +3,7 @@
 
 import { AssertionError } from "../base/assert.ts";
 import { BlockError, QmpError, strerror } from "../base/errors.ts";
-import { loadBitmaps, storeAndReleaseBitmaps } from "./bitmap-store.ts";
+import { loadBitmaps, makeBitmapsWritable, storeBitmaps } from "./bitmap-store.ts";
 import type { BlockDriver } from "./driver.ts";
 import type { BlockNode } from "./node.ts";
 import { PERM_RESIZE, PERM_WRITE, PERM_WRITE_UNCHANGED } from "./permissions.ts";
@@ -91,12 +91,14 @@ export function hasActiveParent(node: BlockNode): boolean {
 
 async function giveAway(node: BlockNode): Promise<void> {
   if (!node.readOnly) await node.flush();
-  await storeAndReleaseBitmaps(node);
+  const stored = await storeBitmaps(node);
+  for (const bitmap of stored) bitmap.setReadonly(true);
   try {
     await node.driver.inactivate?.();
   } catch (error) {
     // The image says that its bitmaps are right, and the guest is about to go on writing.
-    await loadBitmaps(node);
+    if (!node.readOnly) await makeBitmapsWritable(node);
     throw error;
   }
+  for (const bitmap of stored) node.bitmaps.release(bitmap);
 }

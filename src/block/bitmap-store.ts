@@ -36,13 +36,13 @@ export async function loadBitmaps(node: BlockNode): Promise<void> {
   await node.driver.bitmapStore?.load(node.bitmaps);
 }
 
-/** Before the node is closed or inactive: what is stored is then in the image alone. Rejects where it could not be stored. */
-export async function storeAndReleaseBitmaps(node: BlockNode): Promise<void> {
+/** Before the node is closed or inactive. What is returned stands in the image; rejects, with a warning, where it could not be stored. */
+export async function storeBitmaps(node: BlockNode): Promise<readonly DirtyBitmap[]> {
   const stored = await node.driver.bitmapStore?.store(node.bitmaps).catch((error: unknown) => {
     warn(`Lost persistent bitmaps during inactivation of node '${node.name}': ${textOf(error)}`);
     throw error;
   });
-  for (const bitmap of stored ?? []) node.bitmaps.release(bitmap);
+  return stored ?? [];
 }
 
 /** Before the node becomes read-only: what is persistent may not change from here on. */

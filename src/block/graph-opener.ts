@@ -3,7 +3,7 @@
 import type { Clock } from "../base/clock.ts";
 import { BlockError, QmpError } from "../base/errors.ts";
 import { tracePoint } from "../base/trace.ts";
-import { loadBitmaps, storeAndReleaseBitmaps } from "./bitmap-store.ts";
+import { loadBitmaps, storeBitmaps } from "./bitmap-store.ts";
 import type { NodeParent } from "./drain.ts";
 import type { BlockDriver, ChildRole } from "./driver.ts";
 import type { FoundNode } from "./graph.ts";
@@ -70,7 +70,7 @@ export class GraphOpener {
     const note = (error: unknown): number => errors.push(error);
     await flush(node).catch(note);
     // What could not be stored is marked in the image as in use. The node is closed all the same.
-    if (node.active) await storeAndReleaseBitmaps(node).catch(noteFailedStore);
+    if (node.active) await storeBitmaps(node).catch(noteFailedStore);
     for (const bitmap of [...node.bitmaps]) node.bitmaps.release(bitmap);
     await node.close().catch(note);
     this.#graph.names.release(node.name);

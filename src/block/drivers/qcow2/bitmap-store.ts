@@ -42,7 +42,11 @@ export async function storeImageBitmaps(
       await image.beginChange();
       for (const { bitmap, entry } of plan.writes) await writeBitmap(image, bitmap, entry, written);
       await replaceDirectory(image, plan.entries).catch((error: unknown) => {
-        if (error instanceof HeaderInDoubtError) written.length = 0;
+        if (error instanceof HeaderInDoubtError) {
+          written.length = 0;
+          // If the file says that they are right, that must stay true.
+          if (error.unsettled) for (const { bitmap } of plan.writes) bitmap.setReadonly(true);
+        }
         throw prefixed("Failed to update bitmap extension", error);
       });
     } catch (error) {

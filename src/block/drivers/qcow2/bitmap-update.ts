@@ -66,7 +66,13 @@ export async function replaceDirectory(image: Qcow2Image, entries: readonly Bitm
     await image.writeHeader();
   } catch (error) {
     Object.assign(header, before);
-    throw new HeaderInDoubtError(error);
+    // The file may have the new one: that it is the old one again must be sure before anybody goes on writing.
+    const doubt = new HeaderInDoubtError(error);
+    await image.writeHeader().catch((again: unknown) => {
+      if (!(again instanceof BlockError)) throw again;
+      doubt.unsettled = true;
+    });
+    throw doubt;
   }
   image.listedBitmaps = listBitmaps(entries);
   if (old !== undefined) await allocator.release(old.directoryOffset, roundUp(old.directoryBytes, layout.clusterBytes));
@@ -74,6 +80,9 @@ export async function replaceDirectory(image: Qcow2Image, entries: readonly Bitm
 
 /** The header could not be written, or not flushed: which bitmaps the file has now nobody knows. */
 export class HeaderInDoubtError extends BlockError {
+  /** The old one could not be written back. */
+  unsettled = false;
+
   constructor(cause: unknown) {
     const error = BlockError.from(cause, "header");
     super(error.errno, error.message, { cause });
