@@ -12,6 +12,8 @@ const TUNED = { MALLOC_TRIM_THRESHOLD_: "1073741824", MALLOC_MMAP_THRESHOLD_: "1
 /** A job's arguments beside its id and its nodes. */
 export type BackupArguments = Readonly<Record<string, unknown>>;
 
+export type ImageFormat = "raw" | "qcow2";
+
 /** What a peer is, and what it is given with every job. */
 export interface PeerKind {
   readonly name: string;
@@ -42,7 +44,7 @@ export const QEMU_ONE_WORKER: readonly PeerKind[] = QEMUS.slice(1).map((tuned) =
   backup: { "x-perf": { "max-workers": 1 } },
 }));
 
-/** One process with a block layer. Images are raw files. */
+/** One process with a block layer. */
 export class BlockPeer {
   readonly name: string;
   readonly qmp: QmpClient;
@@ -61,9 +63,9 @@ export class BlockPeer {
   }
 
   /** Opens an image as a node of this name. */
-  async add(node: string, filename: string, readOnly = false): Promise<void> {
+  async add(node: string, filename: string, readOnly = false, driver: ImageFormat = "raw"): Promise<void> {
     const file = { driver: "file", filename, "read-only": readOnly };
-    await this.qmp.execute("blockdev-add", { "node-name": node, driver: "raw", "read-only": readOnly, file });
+    await this.qmp.execute("blockdev-add", { "node-name": node, driver, "read-only": readOnly, file });
   }
 
   async remove(node: string): Promise<void> {

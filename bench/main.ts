@@ -7,6 +7,8 @@ import { incrementalBenchmarks, sparseBenchmarks } from "./backup-changes.ts";
 import { backupMemoryBenchmarks } from "./backup-memory.ts";
 import { bitmapBenchmarks } from "./bitmap.ts";
 import { guestDuringBackupBenchmarks } from "./guest-during-backup.ts";
+import { qcow2BackupBenchmarks } from "./qcow2-backup.ts";
+import { qcow2RequestBenchmarks } from "./qcow2-requests.ts";
 import { qtestBenchmarks } from "./qtest.ts";
 import { type BenchTable, formatBenchTable } from "./report.ts";
 import { requestPathBenchmarks } from "./request-path.ts";
@@ -21,6 +23,8 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<BenchTable[]>>> = {
   incremental: () => incrementalBenchmarks(IMAGES),
   sparse: () => sparseBenchmarks(IMAGES),
   "guest-during-backup": () => guestDuringBackupBenchmarks(IMAGES),
+  "qcow2-backup": () => qcow2BackupBenchmarks(IMAGES),
+  "qcow2-requests": () => qcow2RequestBenchmarks(IMAGES),
   "backup-memory": () => backupMemoryBenchmarks(IMAGES),
 };
 
