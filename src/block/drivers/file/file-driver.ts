@@ -37,7 +37,7 @@ export type {
   FileDriverOptions,
   FileDriverSeams,
 } from "./file-driver-options.ts";
-export type { LockingMode, LockKind } from "./image-lock.ts";
+export type { LockKind } from "./image-lock.ts";
 
 /**
  * Up to here a system call within the call that asks for it is faster than one on libuv's pool: 0.7 to 1.7 µs for 4 KiB of
