@@ -193,6 +193,14 @@ export interface QmpEvents {
     readonly nospace?: boolean;
     readonly reason: string;
   };
+  BLOCK_IMAGE_CORRUPTED: {
+    readonly device: string;
+    readonly "node-name"?: string;
+    readonly msg: string;
+    readonly offset?: Int64;
+    readonly size?: Int64;
+    readonly fatal: boolean;
+  };
   BLOCK_JOB_CANCELLED: EndOfJob;
   BLOCK_JOB_COMPLETED: EndOfJob & { readonly error?: string };
   BLOCK_JOB_ERROR: {

@@ -12,6 +12,7 @@ import { GuestMemory } from "../src/memory/guest-memory.ts";
 import { markActive } from "../src/migration/activation.ts";
 import type { Migration } from "../src/migration/migration.ts";
 import { reportWriteThresholds } from "../src/qmp/commands/block-write-threshold.ts";
+import { reportImageDamage } from "../src/qmp/commands/image-corrupted.ts";
 import { IoThreads } from "../src/qmp/commands/io-threads.ts";
 import { reportJobs } from "../src/qmp/commands/job.ts";
 import type { EventQueue } from "../src/qmp/events.ts";
@@ -85,6 +86,7 @@ export class SystemMachine {
     reportJobs(this.jobs, events);
     this.runState.onChange((running) => this.#events.runs(running));
     reportWriteThresholds(this.graph, events);
+    reportImageDamage(this.graph, events);
     this.migration = machineMigration({ machine: this, events, uuid, report, onLost });
   }
 

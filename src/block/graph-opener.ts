@@ -16,6 +16,7 @@ import {
   type OpenContext,
 } from "./graph-options.ts";
 import { checkSettings, inheritedBy, NOTHING_INHERITED, settingsOf } from "./graph-settings.ts";
+import type { ImageDamage } from "./image-damage.ts";
 import { localPath, probeFormat } from "./image-file.ts";
 import { BlockNode } from "./node.ts";
 import type { NodeList } from "./node-list.ts";
@@ -35,6 +36,7 @@ interface Graph {
   readonly nodes: NodeList;
   lookup(name: string): FoundNode;
   findNode(name: string): BlockNode | undefined;
+  tellImageDamage(driver: BlockDriver, damage: ImageDamage): void;
 }
 
 /**
@@ -102,6 +104,7 @@ export class GraphOpener {
       optionalChild: (role) => children.get(role),
       findNode: (name) => this.#graph.findNode(name),
       openBackingFile,
+      imageDamaged: (driver, damage) => this.#graph.tellImageDamage(driver, damage),
     };
   }
 

@@ -2,6 +2,7 @@
 
 import type { Clock } from "../base/clock.ts";
 import type { BlockDriver, ChildRole } from "./driver.ts";
+import type { ImageDamage } from "./image-damage.ts";
 import type { ImageFormat, ImageGraph } from "./image-file.ts";
 import type { BlockNode } from "./node.ts";
 import type { DetectZeroes, NodeSettings } from "./node-settings.ts";
@@ -70,6 +71,8 @@ export interface OpenContext {
    * the header does not tell is found out. For who takes it as the child `backing`.
    */
   openBackingFile(file: BlockNode, filename: string, format: string | undefined): Promise<BlockNode>;
+  /** For a driver to tell what it has found wrong with its image. */
+  readonly imageDamaged: (driver: BlockDriver, damage: ImageDamage) => void;
   /** The node that a drive's id or a node's name means, if there is one. */
   findNode(name: string): BlockNode | undefined;
 }

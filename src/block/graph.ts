@@ -6,10 +6,12 @@ import { QmpError } from "../base/errors.ts";
 import { activateNode, checkInactivation, hasActiveParent, inactivateNode } from "./activation.ts";
 import { BlockBackend, type BlockBackendOptions } from "./backend.ts";
 import type { DrainedSection } from "./drain.ts";
+import type { BlockDriver } from "./driver.ts";
 import { NodeNames } from "./graph-names.ts";
 import { GraphOpener } from "./graph-opener.ts";
 import type { BlockdevCreateOptions, BlockdevOptions, DriverOpener } from "./graph-options.ts";
 import { reopenNodes } from "./graph-reopen.ts";
+import type { ImageDamage } from "./image-damage.ts";
 import type { BlockNode } from "./node.ts";
 import { type NodeEntry, NodeList } from "./node-list.ts";
 import type { BlockOperation } from "./op-blockers.ts";
@@ -23,6 +25,9 @@ export interface FoundNode {
 
 /** A write went beyond a node's threshold: QMP's BLOCK_WRITE_THRESHOLD. */
 export type WriteThresholdListener = (node: BlockNode, thresholdBytes: number, exceededBytes: number) => void;
+
+/** A node's image contradicts itself: QMP's BLOCK_IMAGE_CORRUPTED. */
+export type ImageDamageListener = (node: BlockNode, damage: ImageDamage) => void;
 
 export interface BlockGraphOptions {
   /** Which drivers there are. */
@@ -43,6 +48,7 @@ export class BlockGraph {
   /** Which drivers there are. */
   readonly drivers: readonly DriverOpener[];
   readonly #opener: GraphOpener;
+  readonly #damageListeners = new Set<ImageDamageListener>();
   readonly #thresholdListeners = new Set<WriteThresholdListener>();
 
   constructor(options: BlockGraphOptions) {
@@ -241,6 +247,18 @@ export class BlockGraph {
   onWriteThreshold(listener: WriteThresholdListener): () => void {
     this.#thresholdListeners.add(listener);
     return () => this.#thresholdListeners.delete(listener);
+  }
+
+  /** A driver tells that its image contradicts itself. */
+  tellImageDamage(driver: BlockDriver, damage: ImageDamage): void {
+    for (const { node } of this.nodes)
+      if (node.driver === driver) for (const listener of this.#damageListeners) listener(node, damage);
+  }
+
+  /** Calls `listener` whenever an image is found damaged. The function returned ends it. */
+  onImageDamage(listener: ImageDamageListener): () => void {
+    this.#damageListeners.add(listener);
+    return () => this.#damageListeners.delete(listener);
   }
 
   /** Makes a backend: of a drive where it has a name, else of a device or a command. */

@@ -120,8 +120,16 @@ export class ClusterReader {
       case COMPRESSED:
         return this.#readCompressed(offsetBytes, vector);
       case INVALID:
-        throw this.#image.damaged(`L2 entry of guest offset ${hex(offsetBytes)} is invalid`);
+        throw this.#invalidEntry(offsetBytes);
     }
+  }
+
+  #invalidEntry(offsetBytes: number): BlockError {
+    const { mapping, l2 } = this.#image;
+    const table = l2.peek(this.#image.l2OffsetFor(offsetBytes));
+    if (table === undefined)
+      return this.#image.damaged(`Invalid cluster entry found (guest offset: ${hex(offsetBytes)})`);
+    return this.#image.invalidEntry(table, mapping.indexOf(offsetBytes));
   }
 
   #readBelow(offsetBytes: number, vector: IoVector): void | Promise<void> {

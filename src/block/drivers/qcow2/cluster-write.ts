@@ -146,8 +146,7 @@ export class ClusterWriter {
 
   #overwrite(host: number, vector: IoVector): void | Promise<void> {
     const image = this.#image;
-    const metadata = image.metadataIn(host, vector.byteLength);
-    if (metadata !== undefined) throw image.damaged(`Preventing invalid write on metadata (overlaps with ${metadata})`);
+    image.checkFree(host, vector.byteLength);
     const pending = image.file.write(host, vector);
     if (pending !== undefined) return image.allocator.pin(host, vector.byteLength, pending);
   }
@@ -178,7 +177,8 @@ export class ClusterWriter {
     };
     const plans = { first: plan(0), last: plan(clusters - 1) };
     if (reuse) {
-      const offset = mapping.hostCluster(table, index);
+      const offset = alignedHost(image, table, index);
+      image.checkFree(offset, clusterBytes);
       return { offsetBytes: offset, clusters: 1, fresh: false, reuse, ...plans };
     }
     const run = await image.allocator.allocate(clusters);
@@ -267,6 +267,13 @@ export function freeOld(image: Qcow2Image, table: CachedTable, index: number): v
     image.freeLater(offsetBytes, lengthBytes);
     return;
   }
-  const host = mapping.hostCluster(table, index);
+  const host = alignedHost(image, table, index);
   if (host !== 0) image.freeLater(host, layout.clusterBytes);
+}
+
+/** The cluster that an entry has; 0 for none. Throws where that can be no cluster. */
+function alignedHost(image: Qcow2Image, table: CachedTable, index: number): number {
+  const host = image.mapping.hostCluster(table, index);
+  if (host % image.layout.clusterBytes !== 0) throw image.invalidEntry(table, index);
+  return host;
 }

@@ -3,6 +3,7 @@
 import { assert } from "../../../base/assert.ts";
 import { BlockError } from "../../../base/errors.ts";
 import { tracePoint } from "../../../base/trace.ts";
+import type { DamagedRange, ImageDamage } from "../../image-damage.ts";
 import { ClusterAllocator } from "./allocator.ts";
 import { AsyncMutex, ClusterLocks } from "./async-mutex.ts";
 import type { ListedBitmap } from "./bitmap-directory.ts";
@@ -62,6 +63,7 @@ export class Qcow2Image {
   listedBitmaps: readonly ListedBitmap[] = [];
   #pendingFrees: { offsetBytes: number; lengthBytes: number }[] = [];
   #corrupt = false;
+  #toldDamage = false;
   /** L2 tables and refcount blocks. */
   readonly #tables: MetadataMap;
 
@@ -100,7 +102,7 @@ export class Qcow2Image {
       file,
       layout,
       refcounts: this.refcounts,
-      checkFree: (offset, length) => this.#checkFree(offset, length),
+      checkFree: (offset, length) => this.checkFree(offset, length),
     });
   }
 
@@ -198,18 +200,25 @@ export class Qcow2Image {
     await this.file.flush();
   }
 
-  /** The image contradicts itself: it is marked so that nobody writes to it, and every request fails from now on. */
-  damaged(reason: string): BlockError {
+  /**
+   * The image contradicts itself. One that may be written to is marked so that nobody writes to it, and every request fails from now
+   * on; of one that is only read, what is not damaged can be read all the same.
+   */
+  damaged(reason: string, range?: DamagedRange): BlockError {
     if (imageCorrupted.enabled) imageCorrupted.emit({ node: this.file.node.name, reason });
-    if (!this.#corrupt) {
-      this.#corrupt = true;
-      this.onDamage?.(reason);
+    const fatal = this.isWritable();
+    if (!this.#corrupt && (fatal || !this.#toldDamage)) {
+      this.#toldDamage = true;
+      this.#corrupt = fatal;
+      this.onDamage?.({ reason, fatal, range });
     }
     return new BlockError("EIO", `qcow2: ${reason}`);
   }
 
   /** Called once, when damage is found. */
-  onDamage: ((reason: string) => void) | undefined;
+  onDamage: ((damage: ImageDamage) => void) | undefined;
+  /** As the driver says; until there is one, as the file is. */
+  isWritable: () => boolean = () => !this.file.node.readOnly;
 
   /** Sets the corrupt bit, where version and permissions allow that. */
   async markCorrupt(): Promise<void> {
@@ -240,9 +249,21 @@ export class Qcow2Image {
     if (offsetBytes !== 0) this.#tables.add(offsetBytes);
   }
 
-  #checkFree(offsetBytes: number, lengthBytes: number): void {
+  /** An L2 entry means nothing. */
+  invalidEntry(table: CachedTable, index: number): BlockError {
+    const host = this.mapping.hostCluster(table, index);
+    const where = `(L2 offset: ${hex(table.offsetBytes)}, L2 index: ${hex(index)})`;
+    const unaligned = host % this.layout.clusterBytes !== 0;
+    return this.damaged(
+      unaligned ? `Cluster allocation offset ${hex(host)} unaligned ${where}` : `Invalid cluster entry found ${where}`,
+    );
+  }
+
+  /** Throws where a range is not for data, for who is about to write data there. */
+  checkFree(offsetBytes: number, lengthBytes: number): void {
     const found = this.metadataIn(offsetBytes, lengthBytes);
-    if (found !== undefined) throw this.damaged(`Preventing invalid write on metadata (overlaps with ${found})`);
+    if (found === undefined) return;
+    throw this.damaged(`Preventing invalid write on metadata (overlaps with ${found})`, { offsetBytes, lengthBytes });
   }
 
   /** Writes everything that changed, in the order that is told above. */
@@ -264,5 +285,5 @@ export class Qcow2Image {
 }
 
 export function hex(value: number): string {
-  return `0x${value.toString(16)}`;
+  return value === 0 ? "0" : `0x${value.toString(16)}`;
 }

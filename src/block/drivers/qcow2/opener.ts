@@ -75,7 +75,7 @@ async function openDriver(context: OpenContext): Promise<Qcow2Driver> {
     const name = format === undefined ? undefined : new TextDecoder().decode(format);
     backing = await openBacking(context, file, backingFile, name);
   }
-  return new Qcow2Driver({ image, backing, readOnly, active: context.active });
+  return new Qcow2Driver({ image, backing, readOnly, active: context.active, onDamage: context.imageDamaged });
 }
 
 async function openBacking(

@@ -10,6 +10,7 @@ import type {
   PreparedReopen,
   WriteZeroesOptions,
 } from "../../driver.ts";
+import type { OpenContext } from "../../graph-options.ts";
 import type { BlockNode } from "../../node.ts";
 import type { NodeSettings } from "../../node-settings.ts";
 import {
@@ -34,6 +35,7 @@ export interface Qcow2DriverOptions {
   readonly readOnly: boolean;
   /** False: the image is somebody else's, and nothing is written to it. */
   readonly active?: boolean;
+  readonly onDamage?: OpenContext["imageDamaged"];
 }
 
 /** One open image. See `Qcow2Image` for the order in which things reach the file. */
@@ -50,7 +52,7 @@ export class Qcow2Driver implements BlockDriver {
   readonly #zeroer: ClusterZeroer;
 
   constructor(options: Qcow2DriverOptions) {
-    const { image, backing, readOnly, active = true } = options;
+    const { image, backing, readOnly, active = true, onDamage } = options;
     this.image = image;
     this.bitmapStore = new Qcow2Bitmaps(image, () => this.writable && !image.corrupt);
     this.#readOnly = readOnly;
@@ -64,7 +66,11 @@ export class Qcow2Driver implements BlockDriver {
     this.#reader = new ClusterReader(image, backing);
     this.#writer = new ClusterWriter(image, this.#reader, diskBytes);
     this.#zeroer = new ClusterZeroer({ image, reader: this.#reader, writer: this.#writer, backing, diskBytes });
-    image.onDamage = () => void image.markCorrupt().catch(ignoreFailedMark);
+    image.isWritable = () => this.writable;
+    image.onDamage = (damage) => {
+      if (damage.fatal) void image.markCorrupt().catch(ignoreFailedMark);
+      onDamage?.(this, damage);
+    };
   }
 
   get lengthBytes(): number {

@@ -1,7 +1,12 @@
 // Images that somebody made to be opened: each is refused with a text, or its damage is found before it does any.
 import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { systemClock } from "../../../../src/base/clock.ts";
 import { IoVector } from "../../../../src/base/io-vector.ts";
+import type { ImageDamage } from "../../../../src/block/image-damage.ts";
+import type { BlockNode } from "../../../../src/block/node.ts";
+import { reportImageDamage } from "../../../../src/qmp/commands/image-corrupted.ts";
+import { EventQueue, systemWallClock } from "../../../../src/qmp/events.ts";
 import { ImageFolder } from "./qcow2-images.ts";
 
 const MAX_64 = 0xffff_ffff_ffff_ffffn;
@@ -16,11 +21,11 @@ describe("qcow2 images made to be hostile", () => {
 
   afterEach(() => folder.dispose());
 
-  function poke(offset: number, value: bigint, bytes: 4 | 8): void {
+  function poke(offset: number, value: bigint, bytes: 4 | 8, name = "disk.qcow2"): void {
     const data = Buffer.alloc(bytes);
     if (bytes === 4) data.writeUInt32BE(Number(value));
     else data.writeBigUInt64BE(value);
-    const fd = openSync(folder.file("disk.qcow2"), "r+");
+    const fd = openSync(folder.file(name), "r+");
     writeSync(fd, data, 0, bytes, offset);
     closeSync(fd);
   }
@@ -89,6 +94,91 @@ describe("qcow2 images made to be hostile", () => {
     await folder.close(again);
     expect(readFileSync(folder.file("disk.qcow2")).readBigUInt64BE(72) & 2n).toBe(2n);
     expect(readFileSync(folder.file("disk.qcow2")).subarray(0x10000, 0x50000).equals(before)).toBe(true);
+  });
+
+  it.each<[string, bigint, string]>([
+    ["a zero cluster where the L1 table is", 0x8000_0000_0003_0001n, "overlaps with active L1 table"],
+    ["an unaligned zero cluster", 0x8000_0000_0005_0201n, "Cluster allocation offset 0x50200 unaligned"],
+    ["an unaligned cluster", 0x8000_0000_0005_0200n, "Cluster allocation offset 0x50200 unaligned"],
+    ["an unaligned cluster of others", 0x5_0200n, "Cluster allocation offset 0x50200 unaligned"],
+  ])("%s is not written to, in part or whole, nor given up", async (_what, entry, text) => {
+    const change: ((node: BlockNode) => void | Promise<void>)[] = [
+      (node) => node.write(0, IoVector.of(new Uint8Array(65536).fill(1))),
+      (node) => node.write(512, IoVector.of(new Uint8Array(512).fill(1))),
+      (node) => node.write(0, IoVector.of(new Uint8Array(65536).fill(1)), { compressed: true }),
+    ];
+    for (const [i, doIt] of change.entries()) {
+      // A compressed cluster goes elsewhere, and what is aligned is given up then.
+      if (i === 2 && text.startsWith("overlaps")) continue;
+      await folder.create(`${i}.qcow2`, { size: 1 << 20 });
+      const node = await folder.open(`${i}.qcow2`);
+      await node.write(0, IoVector.of(new Uint8Array(131072).fill(7)));
+      await folder.close(node);
+      poke(0x40000, entry, 8, `${i}.qcow2`);
+      const before = readFileSync(folder.file(`${i}.qcow2`)).subarray(0x30000, 0x70000);
+      const again = await folder.open(`${i}.qcow2`);
+      const changing = async (): Promise<void> => doIt(again);
+      await expect(changing()).rejects.toThrow(text);
+      // Counts of the clusters that were meant for it are not written any more, and closing says so.
+      await Promise.allSettled([folder.close(again)]);
+      expect(
+        readFileSync(folder.file(`${i}.qcow2`))
+          .subarray(0x30000, 0x70000)
+          .equals(before),
+      ).toBe(true);
+    }
+  });
+
+  it("damage is told once, with what a request was about to change, in QEMU's words", async () => {
+    const queue = new EventQueue({ clock: systemClock, wallClock: systemWallClock });
+    const events: unknown[] = [];
+    queue.listen(({ event, data }) => events.push({ event, data }));
+    const end = reportImageDamage(folder.graph, queue);
+    const node = await folder.open("disk.qcow2");
+    await node.write(0, IoVector.of(new Uint8Array(512)));
+    await folder.close(node);
+    poke(0x40000, 0x8000_0000_0003_0000n, 8);
+    const again = await folder.open("disk.qcow2", { "node-name": "n" });
+    const writing = async (): Promise<void> => again.write(0, IoVector.of(new Uint8Array(512).fill(1)));
+    await expect(writing()).rejects.toThrow("overlaps with active L1 table");
+    await expect(writing()).rejects.toThrow("Input/output error");
+    await folder.close(again);
+    expect(events).toEqual([
+      {
+        event: "BLOCK_IMAGE_CORRUPTED",
+        data: {
+          device: "",
+          "node-name": "n",
+          msg: "Preventing invalid write on metadata (overlaps with active L1 table)",
+          offset: 0x30000,
+          size: 512,
+          fatal: true,
+        },
+      },
+    ]);
+    end();
+  });
+
+  it("damage of an image that is only read is told once, is not fatal, and leaves the rest to be read", async () => {
+    const node = await folder.open("disk.qcow2");
+    await node.write(0, IoVector.of(new Uint8Array(131072).fill(5)));
+    await folder.close(node);
+    poke(0x40000, 0x8000_0000_0005_0200n, 8);
+    const told: ImageDamage[] = [];
+    folder.graph.onImageDamage((_node, damage) => told.push(damage));
+    const again = await folder.open("disk.qcow2", { "read-only": true });
+    const read = async (at: number): Promise<number> => {
+      const bytes = new Uint8Array(512);
+      await again.read(at, IoVector.of(bytes));
+      return bytes[0]!;
+    };
+    await expect(read(0)).rejects.toThrow("unaligned");
+    await expect(read(0)).rejects.toThrow("unaligned");
+    expect(await read(65536)).toBe(5);
+    const reason = "Cluster allocation offset 0x50200 unaligned (L2 offset: 0x40000, L2 index: 0)";
+    expect(told).toEqual([{ reason, fatal: false, range: undefined }]);
+    await folder.close(again);
+    expect(readFileSync(folder.file("disk.qcow2")).readBigUInt64BE(72) & 2n).toBe(0n);
   });
 
   it("tables that are counted as free are not given out again", async () => {
