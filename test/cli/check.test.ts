@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { checkFile } from "../../cli/check.ts";
 import { checkJson, checkStatus } from "../../cli/check-report.ts";
+import { ImageFolder } from "../block/drivers/qcow2/qcow2-images.ts";
 import { runCli } from "../support/cli.ts";
 import { describeWithTools } from "../support/tools.ts";
 
@@ -138,6 +139,18 @@ describeWithTools(["qemu-img", "qemu-io"], "vblk check", () => {
     const { code, stderr } = await runCli(["check", name], { cwd: folder });
     expect(stderr).toContain(text);
     expect(code).toBe(1);
+  });
+
+  it("refuses an image that another has open for writing, unless it is told to share", async () => {
+    const images = new ImageFolder();
+    try {
+      await images.create("disk.qcow2", { size: 1 << 20 });
+      await images.open("disk.qcow2");
+      await expect(checkFile(images.file("disk.qcow2"), false)).rejects.toThrow('Failed to get shared "write" lock');
+      expect(checkStatus(await checkFile(images.file("disk.qcow2"), true))).toBe(0);
+    } finally {
+      await images.dispose();
+    }
   });
 
   it("shows examples and exit statuses in its help", async () => {
