@@ -17,7 +17,7 @@ export const NODE_KEYS: readonly string[] = [
 ];
 
 /**
- * What `-drive file=…,format=raw` or `-drive driver=null-co` opens. `file` may be
+ * What `-drive file=…,format=…` or `-drive driver=null-co` opens: a node of the format on that of the file. `file` may be
  * whatever `namedFile` knows; options as JSON are the whole node, beside what `-drive` says of all nodes. Throws a
  * `QmpError` with QEMU's text.
  */
@@ -43,10 +43,10 @@ export function driveNodeOptions(
       throw new QmpError('A block device must be specified for "file"');
     return { ...top, ...named.options };
   }
-  if (named.kind === "null") return { driver: "raw", ...top, file: { ...nullNode(options, "file."), ...common } };
+  if (named.kind === "null") return { driver: format, ...top, file: { ...nullNode(options, "file."), ...common } };
   for (const key of NULL_KEYS) {
     const given = options.has(`file.${key}`) ? `file.${key}` : key;
-    if (options.has(given)) throw new QmpError(`Block format 'raw' does not support the option '${given}'`);
+    if (options.has(given)) throw new QmpError(`Block format '${format}' does not support the option '${given}'`);
   }
   const file: BlockdevOptions = {
     driver: "file",
@@ -55,9 +55,9 @@ export function driveNodeOptions(
     locking: options.get("file.locking"),
     ...common,
   };
-  if (named.kind === "path") return { driver: "raw", ...top, file };
+  if (named.kind === "path") return { driver: format, ...top, file };
   const config = named.config === "" ? {} : { config: named.config };
-  return { driver: "raw", ...top, file: { driver: "blkdebug", ...config, ...common, image: file } };
+  return { driver: format, ...top, file: { driver: "blkdebug", ...config, ...common, image: file } };
 }
 
 function fileOf(options: Options): NamedFile {

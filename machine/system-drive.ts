@@ -5,6 +5,9 @@ import type { BlockBackend } from "../src/block/backend.ts";
 import type { ErrorPolicy } from "../src/block/error-policy.ts";
 import type { ThrottleGroups } from "../src/block/filters/throttle-group.ts";
 import type { BlockGraph } from "../src/block/graph.ts";
+import type { BlockdevOptions } from "../src/block/graph-options.ts";
+import { probeFormat } from "../src/block/image-file.ts";
+import type { BlockNode } from "../src/block/node.ts";
 import { PERM_ALL, PERM_CONSISTENT_READ, type Permissions } from "../src/block/permissions.ts";
 import { setLimits } from "../src/qmp/commands/block-io-throttle.ts";
 import { driveNodeOptions, NODE_KEYS, NULL_DRIVER } from "./drive-node-options.ts";
@@ -26,6 +29,8 @@ const KEYS = [
   "werror",
   "media",
 ];
+/** What `format=` may say. */
+const DRIVERS: readonly string[] = ["raw", "qcow2", NULL_DRIVER];
 const CACHE_MODES = ["writeback", "writethrough", "none", "directsync", "unsafe"];
 const WITHOUT_CACHE = ["writethrough", "directsync"];
 const IDENTIFIER = /^[A-Za-z][A-Za-z0-9\-._]*$/;
@@ -68,11 +73,11 @@ export async function addSystemDrive(
   const werror = policy(options, "werror", "write") ?? "auto";
   const rerror = policy(options, "rerror", "read") ?? "auto";
   const throttling = parseDriveThrottling(options);
-  const format = options.get("format") ?? options.get("driver") ?? "raw";
-  if (format !== "raw" && format !== NULL_DRIVER) throw new QmpError(`Unknown driver '${format}'`);
-  const isEmpty = format === "raw" && !options.has("file") && !options.has("file.driver");
-  if (isEmpty && options.has("format")) throw new QmpError('A block device must be specified for "file"');
-  const node = isEmpty ? undefined : await graph.open(driveNodeOptions(options, { format, cache, readOnly }));
+  const format = options.get("format") ?? options.get("driver");
+  if (format !== undefined && !DRIVERS.includes(format)) throw new QmpError(`Unknown driver '${format}'`);
+  const isEmpty = format !== NULL_DRIVER && !options.has("file") && !options.has("file.driver");
+  if (isEmpty && format !== undefined) throw new QmpError('A block device must be specified for "file"');
+  const node = isEmpty ? undefined : await openImage(graph, options, format, { cache, readOnly });
   let backend: BlockBackend;
   try {
     const writeCache = !WITHOUT_CACHE.includes(cache);
@@ -85,6 +90,26 @@ export async function addSystemDrive(
   backend.errors.rerror = rerror;
   if (node !== undefined) setLimits(groups, backend, { ...throttling, defaultGroup: id });
   return backend;
+}
+
+/** The node of a drive that is not empty. A format that is not said is found out from the file: it is read before it is opened. */
+async function openImage(
+  graph: BlockGraph,
+  options: Options,
+  format: string | undefined,
+  how: { readonly cache: string; readonly readOnly: boolean },
+): Promise<BlockNode> {
+  const asRaw = driveNodeOptions(options, { ...how, format: format ?? "raw" });
+  const { file } = asRaw;
+  if (format !== undefined || asRaw.driver !== "raw" || typeof file !== "object") return graph.open(asRaw);
+  const probed = await graph.open({ ...file, "read-only": true } as BlockdevOptions);
+  let found: string;
+  try {
+    found = await probeFormat(graph, probed);
+  } finally {
+    await graph.release(probed);
+  }
+  return graph.open(driveNodeOptions(options, { ...how, format: found }));
 }
 
 /** Of a drive as long as no device has it. */

@@ -1,11 +1,12 @@
 // What -drive takes for the name of a file, and where its drives go: the texts are a real QEMU 7.2's.
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { parseCommandLine } from "../../machine/command-line.ts";
 import { namedFile } from "../../machine/drive-filenames.ts";
 import { MonitoredMachine } from "../../machine/monitored-machine.ts";
 import type { BlockInfo } from "../../machine/qmp-types.ts";
+import { ImageFolder } from "../block/drivers/qcow2/qcow2-images.ts";
 import { withFolder } from "../support/cli.ts";
 
 const MIB = 1 << 20;
@@ -80,6 +81,41 @@ describe("the file of a drive", () => {
     const value = (folder: string): string =>
       `if=none,format=raw,file=json:{"driver":"file",,"filename":"${folder}/a.img"}`;
     await expect(blocksOf(drive(value))).rejects.toThrow('A block device must be specified for "file"');
+  });
+});
+
+describe("the format of a drive", () => {
+  let images: ImageFolder;
+  beforeEach(async () => {
+    images = new ImageFolder();
+    await images.create("a.qcow2", { size: 3 * MIB });
+  });
+  afterEach(() => images.dispose());
+
+  it.each<[string, string, object]>([
+    ["is that which it is said to be", "format=qcow2", { drv: "qcow2", image: { "virtual-size": 3 * MIB } }],
+    ["is driver= as well", "driver=qcow2", { drv: "qcow2", image: { "virtual-size": 3 * MIB } }],
+    ["is found out where nobody says it", "id=d", { drv: "qcow2", image: { "virtual-size": 3 * MIB } }],
+    ["can be raw, though there is another", "format=raw", { drv: "raw" }],
+  ])("%s", async (_what, said, inserted) => {
+    const value = (): string => `if=none,${said},file=${images.file("a.qcow2")}`;
+    expect(await blocksOf(drive(value))).toMatchObject([{ inserted }]);
+  });
+
+  it("is raw where the file has none that is known", async () => {
+    expect(await blocksOf(drive((folder) => `if=none,file=${folder}/a.img`))).toMatchObject([
+      { inserted: { drv: "raw" } },
+    ]);
+  });
+
+  it.each([
+    ["format=qcow2", 'A block device must be specified for "file"'],
+    ["driver=raw", 'A block device must be specified for "file"'],
+    ["format=qcow2,file=null-co://", "Image is not in qcow2 format"],
+    ["format=qcow2,file=a.qcow2,size=5", "Block format 'qcow2' does not support the option 'size'"],
+    ["format=zz,file=a.qcow2", "Unknown driver 'zz'"],
+  ])("%s: is refused", async (said, text) => {
+    await expect(blocksOf(drive(() => `if=none,${said}`))).rejects.toThrow(text);
   });
 });
 
