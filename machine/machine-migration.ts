@@ -1,9 +1,8 @@
 // Migration as this machine does it: its run state, its images, its monitor's events. docs/reference/migration-stream.md §3.1, §5.
 
-import { checkInactivation, markActive } from "../src/migration/activation.ts";
 import type { IncomingHost } from "../src/migration/incoming-migration.ts";
 import { Migration } from "../src/migration/migration.ts";
-import { systemChannels } from "../src/migration/migration-channels.ts";
+import type { MigrationChannels } from "../src/migration/migration-address.ts";
 import { MIGRATION, MIGRATION_PASS } from "../src/qmp/commands/migration.ts";
 import type { EventQueue } from "../src/qmp/events.ts";
 import type { SystemMachine } from "./system-machine.ts";
@@ -14,6 +13,7 @@ export interface MachineMigrationOptions {
   readonly uuid: string | undefined;
   /** To the standard error. */
   readonly report: (line: string) => void;
+  readonly channels: MigrationChannels;
   /** What was to come has been lost: the program ends. */
   readonly onLost: () => void;
 }
@@ -28,7 +28,7 @@ function streamName({ board }: Pick<SystemMachine, "board">): string {
 
 /** The migrations of a machine. */
 export function machineMigration(options: MachineMigrationOptions): Migration {
-  const { machine, events, uuid, report, onLost } = options;
+  const { machine, events, uuid, report, channels, onLost } = options;
   events.declare(MIGRATION, MIGRATION_PASS);
   const { graph, clock, runState } = machine;
   const host: IncomingHost = {
@@ -37,11 +37,10 @@ export function machineMigration(options: MachineMigrationOptions): Migration {
     graph,
     clock,
     runState,
-    channels: systemChannels,
+    channels,
     stop: (state) => machine.stopFor(state),
-    resume: () => machine.resume(),
-    inactivate: async () => checkInactivation(graph),
-    activate: async () => markActive(graph),
+    inactivate: () => machine.betweenCommands(() => graph.inactivateAll()),
+    takeBack: (before) => machine.betweenCommands(() => machine.takeBack(before)),
     report,
     onStatus: (status) => {
       if (migration.settings.has("events")) events.emit(MIGRATION, { status });
@@ -49,7 +48,8 @@ export function machineMigration(options: MachineMigrationOptions): Migration {
     onPass: (pass) => {
       if (migration.settings.has("events")) events.emit(MIGRATION_PASS, { pass });
     },
-    arrive: (state) => machine.arrive(state),
+    arrive: (state) =>
+      machine.betweenCommands(() => machine.arrive(state, migration.settings.has("late-block-activate"))),
     onLost,
   };
   const migration = new Migration(host);

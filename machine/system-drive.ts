@@ -101,7 +101,7 @@ async function openImage(
 ): Promise<BlockNode> {
   const asRaw = driveNodeOptions(options, { ...how, format: format ?? "raw" });
   const { file } = asRaw;
-  if (format !== undefined || asRaw.driver !== "raw" || typeof file !== "object") return graph.open(asRaw);
+  if (format !== undefined || asRaw.driver !== "raw" || typeof file !== "object") return graph.openForDrive(asRaw);
   const probed = await graph.open({ ...file, "read-only": true } as BlockdevOptions);
   let found: string;
   try {
@@ -109,7 +109,7 @@ async function openImage(
   } finally {
     await graph.release(probed);
   }
-  return graph.open(driveNodeOptions(options, { ...how, format: found }));
+  return graph.openForDrive(driveNodeOptions(options, { ...how, format: found }));
 }
 
 /** Of a drive as long as no device has it. */

@@ -1,7 +1,7 @@
 // A machine that a monitor runs: block graph, jobs, devices and run state, and the events that they cause. docs/reference/monitor.md §3, §4.
 
 import { type Clock, systemClock } from "../src/base/clock.ts";
-import { strerror } from "../src/base/errors.ts";
+import { BlockError, QmpError, strerror } from "../src/base/errors.ts";
 import { RunState, type RunStateName } from "../src/base/run-state.ts";
 import { ThrottleGroups } from "../src/block/filters/throttle-group.ts";
 import { BlockGraph } from "../src/block/graph.ts";
@@ -9,8 +9,9 @@ import type { IoErrorReport } from "../src/block/io-errors.ts";
 import { JobList } from "../src/job/job-list.ts";
 import { Bus } from "../src/memory/bus.ts";
 import { GuestMemory } from "../src/memory/guest-memory.ts";
-import { markActive } from "../src/migration/activation.ts";
 import type { Migration } from "../src/migration/migration.ts";
+import type { MigrationChannels } from "../src/migration/migration-address.ts";
+import { systemChannels } from "../src/migration/migration-channels.ts";
 import { reportWriteThresholds } from "../src/qmp/commands/block-write-threshold.ts";
 import { reportImageDamage } from "../src/qmp/commands/image-corrupted.ts";
 import { IoThreads } from "../src/qmp/commands/io-threads.ts";
@@ -37,8 +38,12 @@ export interface SystemMachineOptions {
   readonly throttleClock?: Clock;
   /** Where what filters say of requests that they stop goes; nowhere by default. */
   readonly output?: (text: string) => void;
-  /** Waits for a migration, and runs when that has arrived unless `stopped`. */
+  /** Waits for a migration, and runs when that has arrived unless `stopped`. Images are another's until then. */
   readonly incoming?: boolean;
+  /** What migrations go through: those of the system by default. */
+  readonly channels?: MigrationChannels;
+  /** Calls a task when no command is being carried out, and none is until it is done. At once by default. */
+  readonly inTurn?: (task: () => Promise<void>) => Promise<void>;
   /** -uuid */
   readonly uuid?: string | undefined;
   /** Takes lines for the standard error. */
@@ -64,6 +69,11 @@ export class SystemMachine {
   readonly ioThreads: IoThreads = new IoThreads(process.pid);
   readonly migration: Migration;
   readonly #events: MachineEvents;
+  readonly #report: (line: string) => void;
+  readonly #inTurn: (task: () => Promise<void>) => Promise<void>;
+  /** Resolves when it begins to end. */
+  readonly #ending: Promise<void>;
+  #end!: () => void;
   /** Runs as soon as it has arrived. */
   #autostart: boolean;
   #shutDown = false;
@@ -71,11 +81,21 @@ export class SystemMachine {
   constructor(options: SystemMachineOptions) {
     const { ramBytes, stopped, events, board = virtBoards.aarch64, legacy = false, clock = systemClock } = options;
     const { output = () => {}, incoming = false, uuid, report = () => {}, onLost = () => {} } = options;
+    const { channels = systemChannels, inTurn = (task) => task() } = options;
     this.clock = clock;
     this.board = board;
     this.throttleGroups = new ThrottleGroups(options.throttleClock ?? clock);
     this.#events = new MachineEvents(events);
-    this.graph = new BlockGraph({ drivers: allDrivers(this.throttleGroups, output), clock });
+    this.#report = report;
+    this.#inTurn = inTurn;
+    this.#ending = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+    this.graph = new BlockGraph({
+      drivers: allDrivers(this.throttleGroups, output),
+      clock,
+      opensInactive: () => this.runState.state === "inmigrate",
+    });
     this.jobs = new JobList(this.graph.names);
     this.#autostart = !stopped;
     this.runState = new RunState(incoming ? "inmigrate" : stopped ? "prelaunch" : "running");
@@ -87,7 +107,7 @@ export class SystemMachine {
     this.runState.onChange((running) => this.#events.runs(running));
     reportWriteThresholds(this.graph, events);
     reportImageDamage(this.graph, events);
-    this.migration = machineMigration({ machine: this, events, uuid, report, onLost });
+    this.migration = machineMigration({ machine: this, events, uuid, report, channels, onLost });
   }
 
   async addDevice(options: VirtioBlkDeviceOptions): Promise<SlotDevice> {
@@ -108,15 +128,17 @@ export class SystemMachine {
     using _drained = await this.graph.drainAll();
   }
 
-  /** The guest goes on, or will as soon as it has arrived. A `QmpError` while it is about to be elsewhere. */
-  cont(): void {
-    const { state } = this.runState;
-    if (state === "inmigrate") {
+  /**
+   * The guest goes on, with all images its own, or will as soon as it has arrived. Rejects with a `QmpError` while it is about to be
+   * elsewhere, and with that or a `BlockError` where it cannot have an image: it stands still then.
+   */
+  async cont(): Promise<void> {
+    if (this.runState.state === "inmigrate") {
       this.#autostart = true;
       return;
     }
     this.migration.checkContinue();
-    if (state === "postmigrate") markActive(this.graph);
+    await this.graph.activateAll();
     this.resume();
   }
 
@@ -128,11 +150,45 @@ export class SystemMachine {
     for (const { backend } of this.slots.devices) backend.errors.retry();
   }
 
-  /** A migration has arrived of a machine that was in `state`. */
-  arrive(state: RunStateName): void {
-    if (state !== "running") this.runState.restate(state);
-    else if (this.#autostart) this.resume();
+  /** A migration of this machine has not happened: it is what it was `before`, unless somebody has continued it already. */
+  async takeBack(before: RunStateName): Promise<void> {
+    const whole = await this.#activate();
+    if (this.runState.state !== "finish-migrate" || this.#shutDown) return;
+    if (before !== "running") this.runState.restate(before);
+    else if (whole) this.resume();
     else this.runState.restate("paused");
+  }
+
+  /** A migration has arrived of a machine that was in `state`. `late`: one that does not run yet leaves images to others until then. */
+  async arrive(state: RunStateName, late: boolean): Promise<void> {
+    const runs = state === "running" && this.#autostart;
+    const whole = (late && !runs) || (await this.#activate());
+    if (state !== "running") this.runState.restate(state);
+    else if (runs && whole) this.resume();
+    else this.runState.restate("paused");
+  }
+
+  /** Waits until no command is being carried out. As soon as the machine ends it does not: the last one waits for what is under way. */
+  async betweenCommands(task: () => Promise<void>): Promise<void> {
+    let result: Promise<void> | undefined;
+    const once = (): Promise<void> => {
+      result ??= task();
+      return result;
+    };
+    await Promise.race([this.#inTurn(once), this.#ending]);
+    await once();
+  }
+
+  /** False, and told, where an image cannot be had. */
+  async #activate(): Promise<boolean> {
+    try {
+      await this.graph.activateAll();
+      return true;
+    } catch (error) {
+      if (!(error instanceof QmpError || error instanceof BlockError)) throw error;
+      this.#report(error.message);
+      return false;
+    }
   }
 
   /** As if the reset button was pressed. */
@@ -146,6 +202,7 @@ export class SystemMachine {
   async shutDown(reason: "host-qmp-quit" | "host-signal"): Promise<void> {
     if (this.#shutDown) return;
     this.#shutDown = true;
+    this.#end();
     this.#events.shutDown(reason);
     await this.migration.close();
     await this.jobs.cancelAll();

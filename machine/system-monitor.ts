@@ -3,6 +3,7 @@
 import { readFile, stat } from "node:fs/promises";
 import { type Clock, systemClock } from "../src/base/clock.ts";
 import { BlockError } from "../src/base/errors.ts";
+import type { MigrationChannels } from "../src/migration/migration-address.ts";
 import { bitmapCommands } from "../src/qmp/commands/bitmap.ts";
 import { blockIoThrottleCommands } from "../src/qmp/commands/block-io-throttle.ts";
 import { blockdevCommands } from "../src/qmp/commands/blockdev.ts";
@@ -45,6 +46,8 @@ export interface SystemMonitorOptions {
   readonly throttleClock?: Clock;
   /** Waits for a migration. */
   readonly incoming?: boolean;
+  /** What migrations go through: those of the system by default. */
+  readonly channels?: MigrationChannels;
   /** Takes lines for the standard error: that of the program, by default. */
   readonly report?: (line: string) => void;
 }
@@ -68,7 +71,8 @@ export class SystemMonitor {
     this.lost = new Promise((resolve) => {
       onLost = resolve;
     });
-    this.machine = new SystemMachine({ ...options, events, clock, report, onLost });
+    const inTurn = (task: () => Promise<void>): Promise<void> => this.server.betweenCommands(task);
+    this.machine = new SystemMachine({ ...options, events, clock, report, inTurn, onLost });
     let quitGiven!: () => void;
     this.quit = new Promise((resolve) => {
       quitGiven = resolve;

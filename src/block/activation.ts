@@ -2,7 +2,8 @@
 // docs/reference/persistence-migration.md §4.
 
 import { AssertionError } from "../base/assert.ts";
-import { BlockError, QmpError, strerror } from "../base/errors.ts";
+import { BlockError, type Errno, QmpError, strerror } from "../base/errors.ts";
+import type { DirtyBitmap } from "../bitmap/dirty-bitmap.ts";
 import { loadBitmaps, makeBitmapsWritable, storeBitmaps } from "./bitmap-store.ts";
 import type { BlockDriver } from "./driver.ts";
 import type { BlockNode } from "./node.ts";
@@ -12,6 +13,16 @@ import { PERM_RESIZE, PERM_WRITE, PERM_WRITE_UNCHANGED } from "./permissions.ts"
 export interface ActivationServices {
   /** Opens the node's driver once more, where that is how it learns what others have done to the image. */
   openAnew(node: BlockNode): Promise<BlockDriver | undefined>;
+}
+
+/** Images could not be given away: somebody needs one, or one could not be written to. */
+export class InactivationError extends QmpError {
+  readonly errno: Errno;
+
+  constructor(prefix: string, errno: Errno) {
+    super(`${prefix}: ${strerror(errno)}`);
+    this.errno = errno;
+  }
 }
 
 const CHANGES = PERM_WRITE | PERM_WRITE_UNCHANGED | PERM_RESIZE;
@@ -57,31 +68,35 @@ async function lookAnew(services: ActivationServices, node: BlockNode): Promise<
 
 /**
  * Gives the image away: its bitmaps are stored, and then dropped, but for those that migrate; all is on stable storage, and nobody
- * needs to write any more. Then those below that no active node stands on. Nothing for an inactive node. Throws a `QmpError` whose
- * message begins with `prefix`, and the node is active, where a user needs it or the image cannot be written to.
+ * needs to write any more. Then those below that no active node stands on. Nothing for an inactive node. Throws an
+ * `InactivationError` whose message begins with `prefix`, and the node is active, where a user needs it or the image cannot be
+ * written to; a `QmpError` below an active node.
  */
 export async function inactivateNode(node: BlockNode, prefix = "Failed to inactivate node"): Promise<void> {
   if (!node.active) return;
   if (hasActiveParent(node)) throw new QmpError("Node has active parent node");
   checkInactivation(node, prefix);
   using _drained = await node.drain();
+  // While requests ended somebody may have come, or have been quicker.
+  if (!node.active) return;
+  checkInactivation(node, prefix);
   try {
     await giveAway(node);
   } catch (error) {
     if (!(error instanceof BlockError || error instanceof QmpError)) throw error;
-    throw new QmpError(`${prefix}: ${strerror(error instanceof BlockError ? error.errno : "EINVAL")}`);
+    throw new InactivationError(prefix, error instanceof BlockError ? error.errno : "EINVAL");
   }
   node.setActive(false);
   for (const child of new Set(node.driver.children.map((below) => below.node)))
     if (!hasActiveParent(child)) await inactivateNode(child, prefix);
 }
 
-/** Throws a `QmpError` where somebody else than devices, which hold still, and nodes above must be able to write. */
+/** Throws an `InactivationError` where somebody else than devices, which hold still, and nodes above must be able to write. */
 export function checkInactivation(node: BlockNode, prefix: string): void {
   for (const parent of node.parents) {
     if (parent.isBackend === true || parent.node !== undefined) continue;
     const writes = (node.parentEdge(parent).permissions.needs & CHANGES) !== 0;
-    if (writes || parent.filterName !== undefined) throw new QmpError(`${prefix}: ${strerror("EPERM")}`);
+    if (writes || parent.filterName !== undefined) throw new InactivationError(prefix, "EPERM");
   }
 }
 
@@ -90,8 +105,25 @@ export function hasActiveParent(node: BlockNode): boolean {
 }
 
 async function giveAway(node: BlockNode): Promise<void> {
+  // What is on its way into the image nobody uses, removes or clears.
+  const kept = [...node.bitmaps].filter(({ persistent, skipStore, busy }) => persistent && !skipStore && !busy);
+  for (const bitmap of kept) bitmap.setBusy(true);
+  let stored: readonly DirtyBitmap[];
+  try {
+    stored = await storeAndSettle(node);
+  } finally {
+    for (const bitmap of kept) bitmap.setBusy(false);
+  }
+  for (const bitmap of stored) node.bitmaps.release(bitmap);
+}
+
+/** Returns what the image holds now. */
+async function storeAndSettle(node: BlockNode): Promise<readonly DirtyBitmap[]> {
   if (!node.readOnly) await node.flush();
-  const stored = await storeBitmaps(node);
+  const stored = await storeBitmaps(node).catch((error: unknown) => {
+    if (error instanceof BlockError) throw new BlockError("EINVAL", error.message, { cause: error });
+    throw error;
+  });
   for (const bitmap of stored) bitmap.setReadonly(true);
   try {
     await node.driver.inactivate?.();
@@ -100,5 +132,5 @@ async function giveAway(node: BlockNode): Promise<void> {
     if (!node.readOnly) await makeBitmapsWritable(node);
     throw error;
   }
-  for (const bitmap of stored) node.bitmaps.release(bitmap);
+  return stored;
 }

@@ -28,6 +28,8 @@ const nodeOpened = tracePoint("bdrv_open_common");
 interface Inherited {
   readonly settings: NodeSettings;
   readonly active: boolean;
+  /** False where `active` in options says nothing. */
+  readonly mayBeActive: boolean;
 }
 
 /** What it needs of the graph. */
@@ -59,9 +61,13 @@ export class GraphOpener {
     return this.#drivers.get(driver);
   }
 
-  /** Opens a node. One that is given by name below it is used, one that is given by options is opened. */
-  open(options: BlockdevOptions, ownedByMonitor: boolean): Promise<BlockNode> {
-    return this.#open(options, ownedByMonitor, { settings: NOTHING_INHERITED, active: true });
+  /**
+   * Opens a node. One that is given by name below it is used, one that is given by options is opened. Where they are not to be
+   * `active` none of them is, whatever options say.
+   */
+  open(options: BlockdevOptions, how: { ownedByMonitor: boolean; active: boolean }): Promise<BlockNode> {
+    const { ownedByMonitor, active } = how;
+    return this.#open(options, ownedByMonitor, { settings: NOTHING_INHERITED, active, mayBeActive: active });
   }
 
   /** Closes a node that has no users, and releases what stood below. All is closed also if something fails. */
@@ -127,7 +133,8 @@ export class GraphOpener {
     if (opener === undefined) throw new QmpError(`Unknown driver '${options.driver}'`);
     const own: Inherited = {
       settings: settingsOf(options, inherited.settings),
-      active: options.active ?? inherited.active,
+      active: (options.active ?? inherited.active) && inherited.mayBeActive,
+      mayBeActive: inherited.mayBeActive,
     };
     const { settings } = own;
     const { names, nodes } = this.#graph;
@@ -155,7 +162,7 @@ export class GraphOpener {
   async #openChildren(
     list: readonly ChildOption[],
     options: BlockdevOptions,
-    { settings, active }: Inherited,
+    { settings, active, mayBeActive }: Inherited,
     children: HeldChildren,
     name?: string,
   ): Promise<void> {
@@ -163,7 +170,7 @@ export class GraphOpener {
       const given = options[role];
       if (given !== undefined && given === name) throw wouldCreateCycle(name, role, name);
       if (isInlineChild(given)) {
-        const child = await this.#open(given, false, { settings: inheritedBy(role, settings), active });
+        const child = await this.#open(given, false, { settings: inheritedBy(role, settings), active, mayBeActive });
         await this.#hold(children, role, child);
       } else if (typeof given === "string") children.add(role, this.#graph.lookup(given).node);
       else if (required) throw new QmpError(`A block device must be specified for "${role}"`);
@@ -172,7 +179,7 @@ export class GraphOpener {
 
   /** `chain` is the files of the images above, the one that names this one last. */
   async #openBackingFile(
-    { settings, active }: Inherited,
+    { settings, active, mayBeActive }: Inherited,
     chain: readonly string[],
     name: string,
     format: string | undefined,
@@ -180,7 +187,7 @@ export class GraphOpener {
     const filename = besideOf(chain.at(-1)!, localPath(name));
     if (chain.includes(filename) || chain.length >= MAX_CHAIN)
       throw new QmpError(`Backing file '${name}' creates an infinite loop.`);
-    const inherited = { settings: inheritedBy("backing", settings), active };
+    const inherited = { settings: inheritedBy("backing", settings), active, mayBeActive };
     const file: BlockdevOptions = { driver: "file", filename };
     const driver = format ?? (await this.#probe(file, inherited));
     const takesFile = this.#drivers.get(driver)?.children.some(isFile) === true;

@@ -3,7 +3,7 @@
 import { assert } from "../base/assert.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { QmpError } from "../base/errors.ts";
-import { activateNode, checkInactivation, hasActiveParent, inactivateNode } from "./activation.ts";
+import { activateNode, checkInactivation, hasActiveParent, InactivationError, inactivateNode } from "./activation.ts";
 import { BlockBackend, type BlockBackendOptions } from "./backend.ts";
 import type { DrainedSection } from "./drain.ts";
 import type { BlockDriver } from "./driver.ts";
@@ -33,6 +33,8 @@ export interface BlockGraphOptions {
   /** Which drivers there are. */
   readonly drivers: readonly DriverOpener[];
   readonly clock?: Clock;
+  /** While it says so, images are somebody else's, who is about to give them away: what users open is inactive. Never by default. */
+  readonly opensInactive?: () => boolean;
 }
 
 /**
@@ -48,12 +50,14 @@ export class BlockGraph {
   /** Which drivers there are. */
   readonly drivers: readonly DriverOpener[];
   readonly #opener: GraphOpener;
+  readonly #opensInactive: () => boolean;
   readonly #damageListeners = new Set<ImageDamageListener>();
   readonly #thresholdListeners = new Set<WriteThresholdListener>();
 
   constructor(options: BlockGraphOptions) {
-    const { drivers, clock = systemClock } = options;
+    const { drivers, clock = systemClock, opensInactive = () => false } = options;
     this.drivers = drivers;
+    this.#opensInactive = opensInactive;
     this.names = new NodeNames((name) => this.drive(name) !== undefined);
     const byName = new Map(drivers.map((driver) => [driver.driver, driver]));
     this.#opener = new GraphOpener({ graph: this, drivers: byName, clock });
@@ -127,12 +131,17 @@ export class BlockGraph {
   /** blockdev-add. */
   async add(options: BlockdevOptions): Promise<BlockNode> {
     if (options["node-name"] === undefined) throw new QmpError("'node-name' must be specified for the root node");
-    return this.#opener.open(options, true);
+    return this.#opener.open(options, { ownedByMonitor: true, active: !this.#opensInactive() });
   }
 
-  /** Opens a node for whoever is about to use it: a drive, a job. It has an automatic name where the options give none. */
+  /** Opens a node for whoever is about to use it: a job, a command. It has an automatic name where the options give none. */
   open(options: BlockdevOptions): Promise<BlockNode> {
-    return this.#opener.open(options, false);
+    return this.#opener.open(options, { ownedByMonitor: false, active: true });
+  }
+
+  /** As `open`, for a drive. */
+  openForDrive(options: BlockdevOptions): Promise<BlockNode> {
+    return this.#opener.open(options, { ownedByMonitor: false, active: !this.#opensInactive() });
   }
 
   /** blockdev-del. If closing fails the node is gone nevertheless, and the error is the flush's or the file's. */
@@ -161,8 +170,12 @@ export class BlockGraph {
    * meanwhile. The function returned lets go of it, and releases it.
    */
   hold(node: BlockNode): () => Promise<void> | undefined {
-    if (this.nodes.entry(node).ownedByMonitor) return () => undefined;
-    const holder = { parentName: "a command", beginDrain() {}, untilQuiet: () => undefined, endDrain() {} };
+    return this.nodes.entry(node).ownedByMonitor ? () => undefined : this.keep(node, "a command");
+  }
+
+  /** As `hold`, and beyond the command: the monitor's nodes are not deleted either. */
+  keep(node: BlockNode, parentName: string): () => Promise<void> | undefined {
+    const holder = { parentName, beginDrain() {}, untilQuiet: () => undefined, endDrain() {} };
     node.attachParent(holder);
     return () => {
       node.detachParent(holder);
@@ -177,19 +190,21 @@ export class BlockGraph {
   }
 
   /**
-   * Gives all images away, those first that no active node stands on. Throws a `QmpError` where a user needs one, and has then changed
-   * nothing; or where one cannot be written to, and then those before it are inactive.
+   * Gives all images away, those first that no active node stands on. Throws an `InactivationError` where a user needs one, and has
+   * then changed nothing; or where one cannot be written to, and then those before it are inactive.
    */
   async inactivateAll(): Promise<void> {
     const prefix = "Failed to inactivate all nodes";
     for (const { node } of this.nodes) if (node.active) checkInactivation(node, prefix);
     for (const { node } of [...this.nodes]) if (!hasActiveParent(node)) await inactivateNode(node, prefix);
+    // One that is being closed stands above: it still writes.
+    for (const { node } of this.nodes) if (node.active) throw new InactivationError(prefix, "EPERM");
   }
 
-  /** Takes all images back. Throws the first `QmpError`, when all that can be are active. */
+  /** Takes all images back. Throws the first `QmpError` or `BlockError`, when all that can be are active. */
   async activateAll(): Promise<void> {
     const errors: unknown[] = [];
-    for (const { node } of [...this.nodes])
+    for (const { node } of [...this.nodes].filter((entry) => !entry.node.active))
       await activateNode(this.#opener, node).catch((error: unknown) => errors.push(error));
     if (errors.length > 0) throw errors[0];
   }

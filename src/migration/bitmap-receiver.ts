@@ -7,6 +7,7 @@ import type { BlockGraph } from "../block/graph.ts";
 import type { BlockNode } from "../block/node.ts";
 import type { BitmapChunks, ReceivedBitmapOptions } from "./bitmap-decoder.ts";
 import type { BitmapMappingNode } from "./bitmap-mapping.ts";
+import { letNodeGo } from "./bitmap-selection.ts";
 import { StreamError } from "./stream-error.ts";
 import { CHUNK_ALIGN_BYTES } from "./stream-format.ts";
 
@@ -15,6 +16,8 @@ interface ReceivedBitmap {
   readonly list: DirtyBitmapList;
   readonly enabled: boolean;
   complete: boolean;
+  /** The node stays until the bitmap is complete or gone. */
+  readonly letGo: () => Promise<void> | undefined;
 }
 
 export interface BitmapReceiverOptions {
@@ -123,7 +126,8 @@ export class BitmapReceiver implements BitmapChunks {
     } else {
       bitmap.setBusy(true);
     }
-    this.#current = { bitmap, list, enabled, complete: false };
+    const letGo = this.#options.graph.keep(this.#node!, "a migration");
+    this.#current = { bitmap, list, enabled, complete: false, letGo };
     this.#received.push(this.#current);
   }
 
@@ -163,6 +167,7 @@ export class BitmapReceiver implements BitmapChunks {
     if (bitmap.successor === undefined) bitmap.setBusy(false);
     else list.reclaim(bitmap);
     current.complete = true;
+    letNodeGo(current.letGo, this.#options.report);
     this.#current = undefined;
     if (this.#started) this.#received.splice(this.#received.indexOf(current), 1);
   }
@@ -185,7 +190,7 @@ export class BitmapReceiver implements BitmapChunks {
   /** The stream has failed, or nobody wants it any more: what is not whole goes, and before the start of the machine all of it. */
   drop(): void {
     this.#cancelled = true;
-    for (const received of this.#received) release(received);
+    for (const received of this.#received) release(received, this.#options.report);
     this.#received = [];
   }
 
@@ -193,7 +198,7 @@ export class BitmapReceiver implements BitmapChunks {
   #cancel(line: string): void {
     this.#options.report(line);
     this.#cancelled = true;
-    for (const received of this.#received) if (!received.complete) release(received);
+    for (const received of this.#received) if (!received.complete) release(received, this.#options.report);
     this.#received = this.#received.filter(({ complete }) => complete);
   }
 
@@ -210,7 +215,7 @@ export class BitmapReceiver implements BitmapChunks {
   }
 }
 
-function release({ bitmap, list, complete }: ReceivedBitmap): void {
+function release({ bitmap, list, complete, letGo }: ReceivedBitmap, report: (line: string) => void): void {
   if (complete) {
     // It was the users' already: one of them may use it, or have removed it.
     if (!bitmap.busy && bitmap.name !== undefined && list.find(bitmap.name) === bitmap) list.release(bitmap);
@@ -219,4 +224,5 @@ function release({ bitmap, list, complete }: ReceivedBitmap): void {
   if (bitmap.successor === undefined) bitmap.setBusy(false);
   else list.reclaim(bitmap);
   list.release(bitmap);
+  letNodeGo(letGo, report);
 }

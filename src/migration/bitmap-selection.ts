@@ -1,6 +1,6 @@
 // Which bitmaps migrate, and by which names: docs/reference/persistence-migration.md §5.1.
 
-import { QmpError } from "../base/errors.ts";
+import { BlockError, QmpError } from "../base/errors.ts";
 import { BITMAP_DEFAULT, checkDirtyBitmap } from "../bitmap/bitmap-check.ts";
 import type { BlockGraph } from "../block/graph.ts";
 import type { BlockNode } from "../block/node.ts";
@@ -15,12 +15,18 @@ const FILTERED_ROLES: ReadonlyMap<string, string> = new Map([
   ["blkdebug", "image"],
 ]);
 
+/** A bitmap on its way, and its node, which stays as long. */
+export interface SelectedBitmap extends SentBitmap {
+  readonly node: BlockNode;
+  readonly letGo: () => Promise<void> | undefined;
+}
+
 /**
  * Selects them and makes them busy, and no longer to be stored: until `releaseBitmaps`. Throws a `QmpError` where one cannot migrate, and
  * has then changed nothing.
  */
-export function selectBitmaps(graph: BlockGraph, mapping: readonly BitmapMappingNode[] | undefined): SentBitmap[] {
-  const selected: SentBitmap[] = [];
+export function selectBitmaps(graph: BlockGraph, mapping: readonly BitmapMappingNode[] | undefined): SelectedBitmap[] {
+  const selected: (SentBitmap & { readonly node: BlockNode })[] = [];
   const done = new Set<BlockNode>();
   if (mapping === undefined) {
     for (const { name, root } of graph.backends) {
@@ -35,20 +41,35 @@ export function selectBitmaps(graph: BlockGraph, mapping: readonly BitmapMapping
     const mapped = mapping?.find((entry) => entry["node-name"] === node.name);
     if (mapping === undefined || mapped !== undefined) selectOfNode(selected, node, mapped?.alias ?? node.name, mapped);
   }
-  for (const { bitmap } of selected) {
-    bitmap.setBusy(true);
-    bitmap.skipStore = true;
-  }
-  return selected;
+  return selected.map((one) => {
+    one.bitmap.setBusy(true);
+    one.bitmap.skipStore = true;
+    return { ...one, letGo: graph.keep(one.node, "a migration") };
+  });
 }
 
-/** They are the users' again; stored they are when the node has been activated. */
-export function releaseBitmaps(selected: readonly SentBitmap[]): void {
-  for (const { bitmap } of selected) bitmap.setBusy(false);
+/**
+ * They are the users' again. Where the image has not been given away they are stored as ever, and else as soon as it has been taken
+ * back. (QEMU leaves those of a migration that failed before that unstored, and in use in the image, when it ends without a `cont`.)
+ */
+export function releaseBitmaps(selected: readonly SelectedBitmap[], report: (line: string) => void): void {
+  for (const { bitmap, node, letGo } of selected) {
+    bitmap.setBusy(false);
+    if (node.active) bitmap.skipStore = false;
+    letNodeGo(letGo, report);
+  }
+}
+
+/** Whoever else had the node may have let go of it meanwhile: what goes wrong when it is closed then concerns nobody here. */
+export function letNodeGo(letGo: SelectedBitmap["letGo"], report: (line: string) => void): void {
+  void letGo()?.catch((error: unknown) => {
+    if (!(error instanceof BlockError || error instanceof QmpError)) throw error;
+    report(error.message);
+  });
 }
 
 function selectOfNode(
-  selected: SentBitmap[],
+  selected: (SentBitmap & { readonly node: BlockNode })[],
   node: BlockNode,
   nodeAlias: string,
   mapped: BitmapMappingNode | undefined,
@@ -68,7 +89,7 @@ function selectOfNode(
       );
     }
     const persistent = entry?.transform?.persistent ?? bitmap.persistent;
-    selected.push({ bitmap, nodeAlias, bitmapAlias: entry?.alias ?? name, persistent });
+    selected.push({ bitmap, node, nodeAlias, bitmapAlias: entry?.alias ?? name, persistent });
   }
 }
 

@@ -15,8 +15,11 @@ import { StreamLoader } from "./stream-loader.ts";
 import { StreamSource } from "./stream-source.ts";
 
 export interface IncomingHost extends MigrationHost {
-  /** What the machine is to be when it has arrived, from the state that it was in: runs, or is in a state. */
-  arrive(runState: RunStateName): void;
+  /**
+   * Takes the images, which were another's until now, and the machine is what it was there: it runs, or is in a state. It stands
+   * still where it cannot have them, which is told.
+   */
+  arrive(runState: RunStateName): Promise<void>;
   /** It will not arrive. The program ends. */
   onLost(): void;
 }
@@ -40,6 +43,7 @@ export class IncomingMigration {
   #receiver: BitmapReceiver | undefined;
   #runState: RunStateName = "running";
   #arrived = false;
+  #loading: Promise<void> | undefined;
   #closed = false;
 
   constructor(host: IncomingHost, settings: MigrationSettings) {
@@ -75,6 +79,7 @@ export class IncomingMigration {
     this.#source?.onEnd();
     this.#channel?.stream.close();
     this.#receiver?.drop();
+    await this.#loading;
   }
 
   /** From the first byte on, or at once on a socket: a command that prints nothing has not begun. */
@@ -91,7 +96,7 @@ export class IncomingMigration {
     const begin = (): void => {
       if (begun) return;
       begun = true;
-      void this.#load(source, channel);
+      this.#loading = this.#load(source, channel);
     };
     const listener: ByteStreamListener = {
       onData(bytes) {
@@ -143,6 +148,7 @@ export class IncomingMigration {
       await loader.load();
       if (this.#closed) return;
       await this.#arrive(receiver);
+      if (this.#closed) return;
       receiver.finish();
       commands.shut(0);
       this.#setStatus("completed");
@@ -162,8 +168,7 @@ export class IncomingMigration {
     if (this.#arrived) return;
     this.#arrived = true;
     receiver.beforeStart();
-    await this.#host.activate();
-    this.#host.arrive(this.#runState);
+    await this.#host.arrive(this.#runState);
   }
 
   #fail(error: StreamError, commands: StreamCommands): void {

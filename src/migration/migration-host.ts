@@ -1,7 +1,7 @@
 // What a migration needs of the machine that it moves.
 
 import type { Clock } from "../base/clock.ts";
-import type { RunState } from "../base/run-state.ts";
+import type { RunState, RunStateName } from "../base/run-state.ts";
 import type { BlockGraph } from "../block/graph.ts";
 import type { MigrationChannels } from "./migration-address.ts";
 
@@ -30,12 +30,10 @@ export interface MigrationHost {
   readonly channels: MigrationChannels;
   /** Stops the guest, and waits until no request is in flight. */
   stop(state: "finish-migrate"): Promise<void>;
-  /** The guest runs again. */
-  resume(): void;
-  /** Gives all images away, to whoever goes on with them. Rejects with a `QmpError` or `BlockError` where a user needs one. */
+  /** Gives all images away, to whoever goes on with them. Rejects with an `InactivationError`, and some may have been given away. */
   inactivate(): Promise<void>;
-  /** Takes them back. */
-  activate(): Promise<void>;
+  /** Takes them back, and the machine is what it was `before` it stopped; or stands still where it cannot have them, which is told. */
+  takeBack(before: RunStateName): Promise<void>;
   /** To the standard error. */
   report(line: string): void;
   onStatus(status: MigrationStatus): void;

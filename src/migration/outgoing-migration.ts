@@ -1,10 +1,11 @@
 // The source of one migration: docs/reference/migration-stream.md §1.2, §4, §5, §6.
 
-import { BlockError, QmpError } from "../base/errors.ts";
+import { BlockError, type Errno, QmpError } from "../base/errors.ts";
 import { InterruptibleSleep } from "../base/interruptible-sleep.ts";
 import { RateLimit } from "../base/rate-limit.ts";
 import type { RunStateName } from "../base/run-state.ts";
-import { releaseBitmaps, selectBitmaps } from "./bitmap-selection.ts";
+import { InactivationError } from "../block/activation.ts";
+import { releaseBitmaps, type SelectedBitmap, selectBitmaps } from "./bitmap-selection.ts";
 import { BitmapSender } from "./bitmap-sender.ts";
 import type { MigrationAddress } from "./migration-address.ts";
 import type { MigrationHost, MigrationStatus } from "./migration-host.ts";
@@ -16,6 +17,16 @@ import { type MachineState, StreamWriter } from "./stream-writer.ts";
 const LOOK_EVERY_MS = 100;
 const POSTCOPY_SECTION_BYTES = 16384;
 
+const EIO = 5;
+/** As Linux counts what may be wrong with an image; anything else is as an `EIO`. */
+const INACTIVATION_CODES: ReadonlyMap<Errno, number> = new Map([
+  ["EPERM", 1],
+  ["EBUSY", 16],
+  ["EINVAL", 22],
+  ["EFBIG", 27],
+  ["ENOSPC", 28],
+]);
+
 /** Thrown where `cancel` has been called. */
 const CANCELLED = Symbol("cancelled");
 
@@ -24,7 +35,8 @@ const CANCELLED = Symbol("cancelled");
  *     │         ├──▶ postcopy-active ──▶ completed, or postcopy-paused when the channel breaks
  *     └─────────┴──▶ failed, or cancelling ──▶ cancelled: the machine runs as before
  *
- * Bitmaps are busy from setup to the end, whichever it is, and are kept.
+ * Bitmaps are busy from setup to the end, whichever it is, and are kept. Images are given away when the machine stands still and all
+ * but its end has been sent, and taken back where the destination cannot have them.
  */
 export class OutgoingMigration {
   readonly #host: MigrationHost;
@@ -35,13 +47,13 @@ export class OutgoingMigration {
   #status: MigrationStatus = "setup";
   #channel: OutgoingChannel | undefined;
   #sender: BitmapSender | undefined;
+  #selected: readonly SelectedBitmap[] = [];
   #cancelled = false;
   #postcopyAsked = false;
   /** The destination may run already. */
   #postcopyBegan = false;
   #switchoverAllowed = false;
   #before: RunStateName | undefined;
-  #wasRunning = false;
   #pass = 0;
   #stoppedMs: number | undefined;
   #endedMs: number | undefined;
@@ -165,16 +177,15 @@ export class OutgoingMigration {
     if (postcopyRam || bitmaps) writer.postcopyAdvise(postcopyRam);
     writer.ramStart();
     this.#nextPass();
-    let selected: ReturnType<typeof selectBitmaps> = [];
     let refusal: QmpError | undefined;
     try {
-      if (bitmaps) selected = selectBitmaps(graph, mapping);
+      if (bitmaps) this.#selected = selectBitmaps(graph, mapping);
     } catch (error) {
       if (!(error instanceof QmpError)) throw error;
       refusal = error;
     }
-    this.#sender = new BitmapSender({ bitmaps: selected, writer, channel: this.#channel!, clock });
-    if (selected.length > 0) this.#sender.start();
+    this.#sender = new BitmapSender({ bitmaps: this.#selected, writer, channel: this.#channel!, clock });
+    if (this.#selected.length > 0) this.#sender.start();
     this.#setStatus("active");
     if (refusal !== undefined) {
       // QEMU tells of this on its standard error alone.
@@ -252,7 +263,6 @@ export class OutgoingMigration {
   async #stopMachine(): Promise<void> {
     const { runState, clock } = this.#host;
     this.#before = runState.state;
-    this.#wasRunning = runState.running;
     this.#stoppedMs = clock.nowMs();
     await this.#host.stop("finish-migrate");
     this.#check();
@@ -262,9 +272,10 @@ export class OutgoingMigration {
     try {
       await this.#host.inactivate();
     } catch (error) {
-      if (!(error instanceof QmpError) && !(error instanceof BlockError)) throw error;
-      this.#host.report("qemu_savevm_state_complete_precopy_non_iterable: bdrv_inactivate_all() failed (-1)");
-      throw new MigrationFailure(`Block inactivate failed during switchover: ${error.message}`);
+      if (!(error instanceof InactivationError)) throw error;
+      const code = INACTIVATION_CODES.get(error.errno) ?? EIO;
+      this.#host.report(`qemu_savevm_state_complete_precopy_non_iterable: bdrv_inactivate_all() failed (-${code})`);
+      throw new MigrationFailure("Block inactivate failed during switchover");
     }
     this.#check();
   }
@@ -327,15 +338,12 @@ export class OutgoingMigration {
   }
 
   async #takeBack(): Promise<void> {
-    const before = this.#before;
-    if (before === undefined) return;
-    await this.#host.activate();
-    if (this.#wasRunning) this.#host.resume();
-    else this.#host.runState.restate(before as Exclude<RunStateName, "running">);
+    if (this.#before !== undefined) await this.#host.takeBack(this.#before);
   }
 
   #release(): void {
-    releaseBitmaps(this.#sender?.bitmaps ?? []);
+    releaseBitmaps(this.#selected, (line) => this.#host.report(line));
+    this.#selected = [];
   }
 
   #nextPass(): void {

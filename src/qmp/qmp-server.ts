@@ -63,6 +63,14 @@ export class QmpServer {
   }
 
   /**
+   * Calls `task` when the commands that came before are done, and resolves when it is done too: those that come later wait for it. Once
+   * the monitor has been shut down it is not called. Not to be awaited within a command.
+   */
+  async betweenCommands(task: () => Promise<void>): Promise<void> {
+    await this.#executor.inTurn(task);
+  }
+
+  /**
    * Runs no more commands than the one that runs, and ends all sessions after its reply. Resolves when all that was said has been
    * sent, which a client who does not read can hold up: its stream is for its owner to close. Not to be awaited within a command.
    */

@@ -3,6 +3,7 @@ import type { Clock } from "../../src/base/clock.ts";
 import { QmpError } from "../../src/base/errors.ts";
 import { RunState, type RunStateName } from "../../src/base/run-state.ts";
 import type { DirtyBitmap } from "../../src/bitmap/dirty-bitmap.ts";
+import { InactivationError } from "../../src/block/activation.ts";
 import { nullOpener } from "../../src/block/drivers/memory-openers.ts";
 import { BlockGraph } from "../../src/block/graph.ts";
 import type { IncomingHost } from "../../src/migration/incoming-migration.ts";
@@ -63,7 +64,8 @@ export class TestMachine {
 
   private constructor(incoming: boolean) {
     const clock = new HastyClock();
-    this.graph = new BlockGraph({ drivers: [nullOpener], clock });
+    const opensInactive = (): boolean => this.runState.state === "inmigrate";
+    this.graph = new BlockGraph({ drivers: [nullOpener], clock, opensInactive });
     this.runState = new RunState(incoming ? "inmigrate" : "running");
     this.runState.onChange((running) => void this.#note(running ? "RESUME" : "STOP"));
     const host: IncomingHost = {
@@ -76,19 +78,16 @@ export class TestMachine {
       stop: async (state) => {
         if (!this.runState.stop(state)) this.runState.restate(state);
       },
-      resume: () => void this.runState.resume(),
       inactivate: async () => {
         this.onInactivate();
-        if (this.refuseInactivation) throw new QmpError("Operation not permitted");
+        if (this.refuseInactivation) throw new InactivationError("Failed to inactivate all nodes", "EPERM");
+        await this.graph.inactivateAll();
       },
-      activate: async () => {},
+      takeBack: (before) => this.#goOn(before),
       report: (line) => void this.lines.push(line),
       onStatus: (status) => this.#note(status),
       onPass: () => {},
-      arrive: (state: RunStateName) => {
-        if (state === "running") this.runState.resume();
-        else this.runState.restate(state);
-      },
+      arrive: (state) => this.#goOn(state),
       onLost: () => {
         this.lost = true;
       },
@@ -150,6 +149,12 @@ export class TestMachine {
     source.write(stream);
     await source.end();
     await this.until("completed", "failed");
+  }
+
+  async #goOn(state: RunStateName): Promise<void> {
+    await this.graph.activateAll();
+    if (state === "running") this.runState.resume();
+    else this.runState.restate(state);
   }
 
   #channels(): MigrationChannels {
