@@ -5,16 +5,21 @@ import { platform } from "#platform";
 export interface Clock {
   /** Milliseconds since some moment, never going back. */
   nowMs(): number;
-  /** Calls `callback` once, `delayMs` from now; the function returned takes that back. */
-  setTimer(delayMs: number, callback: () => void): () => void;
+  /**
+   * Calls `callback` once, `delayMs` from now; the function returned takes that back. `background`: the program need not stay alive for
+   * its sake.
+   */
+  setTimer(delayMs: number, callback: () => void, options?: { readonly background?: boolean }): () => void;
   /** Resolves after timers, sockets, signals and other guests have had their turn. */
   yield(): Promise<void>;
 }
 
 export const systemClock: Clock = {
   nowMs: () => platform.monotonicMs(),
-  setTimer(delayMs, callback) {
+  setTimer(delayMs, callback, { background = false } = {}) {
     const timer = setTimeout(callback, delayMs);
+    // A browser's timer is a number, and keeps nothing alive.
+    if (background) (timer as { unref?(): void }).unref?.();
     return () => clearTimeout(timer);
   },
   yield: () => platform.yieldToEventLoop(),

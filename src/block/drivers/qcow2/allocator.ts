@@ -6,6 +6,17 @@ import type { Qcow2File } from "./image-file.ts";
 import { maxRefcount } from "./refcount-block.ts";
 import type { Refcounts } from "./refcounts.ts";
 
+/** Why a cluster is not needed any more: a guest's request, a snapshot that went, a disk that became shorter, or anything else. */
+export type FreeReason = "request" | "snapshot" | "resize" | "other";
+
+/** Whether the file below hears of clusters that are free for a reason: QMP's `pass-discard-*`. Of a shorter disk it always does. */
+export interface PassedDiscards {
+  readonly request: boolean;
+  /** No command here deletes snapshots. */
+  readonly snapshot: boolean;
+  readonly other: boolean;
+}
+
 /** A range of host clusters. `fresh`: the file reads as zeroes there. */
 export interface HostRun {
   readonly offsetBytes: number;
@@ -29,6 +40,7 @@ export class ClusterAllocator {
   #shared: { readonly cluster: number; usedBytes: number } | undefined;
   readonly #pins = new Map<number, number>();
   readonly #checkFree: (offsetBytes: number, lengthBytes: number) => void;
+  readonly #passDiscards: PassedDiscards;
 
   /** `checkFree` throws where a range that the counts say is free is in use. */
   constructor(options: {
@@ -36,11 +48,13 @@ export class ClusterAllocator {
     layout: Layout;
     refcounts: Refcounts;
     checkFree: (offsetBytes: number, lengthBytes: number) => void;
+    passDiscards: PassedDiscards;
   }) {
     this.#file = options.file;
     this.#layout = options.layout;
     this.#refcounts = options.refcounts;
     this.#checkFree = options.checkFree;
+    this.#passDiscards = options.passDiscards;
   }
 
   /** Takes `count` clusters in a row, with the count 1. Fails with EFBIG where offsets end. */
@@ -91,15 +105,42 @@ export class ClusterAllocator {
     return offsetBytes;
   }
 
-  /** One use less of each cluster that the range touches. */
-  async release(offsetBytes: number, lengthBytes: number): Promise<void> {
+  /** One use less of each cluster that the range touches. The file may forget those that are free then. */
+  async release(offsetBytes: number, lengthBytes: number, reason: FreeReason = "other"): Promise<void> {
     const { clusterBytes } = this.#layout;
+    await this.#file.event("cluster_free");
+    const passes = reason === "resize" || this.#passDiscards[reason];
+    const first = Math.floor(offsetBytes / clusterBytes);
     const last = Math.floor((offsetBytes + lengthBytes - 1) / clusterBytes);
-    for (let cluster = Math.floor(offsetBytes / clusterBytes); cluster <= last; cluster++) {
+    let freeFrom = first;
+    for (let cluster = first; cluster <= last; cluster++) {
       const left = await this.#refcounts.change(cluster, -1);
-      if (left > 0) continue;
+      if (left > 0) {
+        if (passes) await this.#discardClusters(freeFrom, cluster);
+        freeFrom = cluster + 1;
+        continue;
+      }
       if (cluster < this.#firstFree) this.#firstFree = cluster;
       if (cluster === this.#shared?.cluster) this.#shared = undefined;
+    }
+    if (passes) await this.#discardClusters(freeFrom, last + 1);
+  }
+
+  /** What clusters hold is not needed any more, by whomever they are had. */
+  discard(offsetBytes: number, lengthBytes: number, reason: keyof PassedDiscards): Promise<void> {
+    const { clusterBytes } = this.#layout;
+    if (!this.#passDiscards[reason]) return Promise.resolve();
+    return this.#discardClusters(offsetBytes / clusterBytes, (offsetBytes + lengthBytes) / clusterBytes);
+  }
+
+  /** Up to `end`, but those that a request is still at: their bytes are what it is to read. */
+  async #discardClusters(first: number, end: number): Promise<void> {
+    const { clusterBytes } = this.#layout;
+    let from = first;
+    for (let cluster = first; cluster <= end; cluster++) {
+      if (cluster < end && !this.#pins.has(cluster)) continue;
+      if (cluster > from) await this.#file.discard(from * clusterBytes, (cluster - from) * clusterBytes);
+      from = cluster + 1;
     }
   }
 

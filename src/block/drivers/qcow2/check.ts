@@ -8,7 +8,7 @@ import { entryOffset, viewOf } from "./format.ts";
 import { hex, type Qcow2Image } from "./image.ts";
 import { readSnapshots } from "./snapshots.ts";
 import { StoredCounts } from "./stored-counts.ts";
-import { CachedTable } from "./table-cache.ts";
+import type { CachedTable } from "./table-cache.ts";
 
 /** Findings that are told; more are only counted. */
 const MAX_TOLD = 1000;
@@ -196,12 +196,10 @@ class ImageCheck {
   }
 
   async #countL2(offset: number, times: number): Promise<void> {
-    const { file, layout, l2 } = this.#image;
-    const { clusterBytes, l2Entries, extended } = layout;
+    const { clusterBytes, l2Entries, extended } = this.#image.layout;
     const active = this.#active.has(offset);
     this.#nextHost = 0;
-    // A table that only the check reads is not kept.
-    const table = l2.peek(offset) ?? new CachedTable(offset, await file.readBytes(offset, clusterBytes));
+    const table = await this.#image.wholeL2(offset);
     for (let index = 0; index < l2Entries; index++) {
       if (this.#mapping.isCompressed(table, index)) {
         const { offsetBytes, lengthBytes } = this.#mapping.compressedRange(table, index);

@@ -42,12 +42,12 @@ export class ClusterMapping {
   }
 
   indexOf(offsetBytes: number): number {
-    return Math.floor(offsetBytes / this.#layout.clusterBytes) % this.#layout.l2Entries;
+    return Math.floor(offsetBytes / this.#layout.clusterBytes) % this.#layout.sliceEntries;
   }
 
   /** Looks up to `maxBytes` from `offsetBytes` on, as far as one table says. `writable` data end where others begin. */
   find(table: CachedTable, offsetBytes: number, maxBytes: number): void {
-    const { clusterBytes, unitBytes, l2Entries } = this.#layout;
+    const { clusterBytes, unitBytes, sliceEntries } = this.#layout;
     const inUnit = offsetBytes % unitBytes;
     let index = this.indexOf(offsetBytes);
     let unit = ((offsetBytes % clusterBytes) - inUnit) / unitBytes;
@@ -60,7 +60,7 @@ export class ClusterMapping {
     while (length < maxBytes && kind !== COMPRESSED && kind !== INVALID) {
       if (++unit === unitsPerCluster) {
         unit = 0;
-        if (++index === l2Entries) break;
+        if (++index === sliceEntries) break;
       }
       if (this.#classify(table, index, unit) !== kind) break;
       if (kind === NORMAL && (this.hostOffset !== nextHost || this.writable !== writable)) break;

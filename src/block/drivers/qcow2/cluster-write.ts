@@ -2,7 +2,7 @@
 
 import { BlockError } from "../../../base/errors.ts";
 import { IoVector } from "../../../base/io-vector.ts";
-import type { HostRun } from "./allocator.ts";
+import type { FreeReason, HostRun } from "./allocator.ts";
 import { NORMAL } from "./cluster-mapping.ts";
 import type { ClusterReader } from "./cluster-read.ts";
 import { compressCluster, writesCompressed } from "./compressed.ts";
@@ -164,7 +164,7 @@ export class ClusterWriter {
     const reuse = ownsPlace(index);
     const most = Math.min(
       Math.ceil((inFirst + lengthBytes) / clusterBytes),
-      layout.l2Entries - index,
+      layout.sliceEntries - index,
       Math.max(1, MAX_STEP_BYTES / clusterBytes),
     );
     let clusters = 1;
@@ -260,15 +260,15 @@ export class ClusterWriter {
 }
 
 /** What an entry points to loses that use. */
-export function freeOld(image: Qcow2Image, table: CachedTable, index: number): void {
+export function freeOld(image: Qcow2Image, table: CachedTable, index: number, reason: FreeReason = "other"): void {
   const { mapping, layout } = image;
   if (mapping.isCompressed(table, index)) {
     const { offsetBytes, lengthBytes } = mapping.compressedRange(table, index);
-    image.freeLater(offsetBytes, lengthBytes);
+    image.freeLater(offsetBytes, lengthBytes, reason);
     return;
   }
   const host = alignedHost(image, table, index);
-  if (host !== 0) image.freeLater(host, layout.clusterBytes);
+  if (host !== 0) image.freeLater(host, layout.clusterBytes, reason);
 }
 
 /** The cluster that an entry has; 0 for none. Throws where that can be no cluster. */

@@ -37,6 +37,12 @@ export interface Layout {
   readonly l2Entries: number;
   /** Guest bytes that one L2 table maps. */
   readonly l2Reach: number;
+  /** L2 tables are read and kept in slices of so many bytes, a table by default; */
+  readonly sliceBytes: number;
+  /** which map so many clusters, */
+  readonly sliceEntries: number;
+  /** and so many guest bytes. */
+  readonly sliceReach: number;
   readonly extended: boolean;
   /** The unit that is allocated or not: a subcluster, or a cluster. */
   readonly unitBytes: number;
@@ -62,11 +68,26 @@ export function layoutOf(options: {
     l2EntryBytes,
     l2Entries,
     l2Reach: l2Entries * clusterBytes,
+    ...slicesOf(clusterBytes, l2EntryBytes, clusterBytes),
     extended,
     unitBytes: extended ? clusterBytes / SUBCLUSTERS : clusterBytes,
     refcountOrder,
     refcountsPerBlock: (clusterBytes * 8) / 2 ** refcountOrder,
   };
+}
+
+/** The layout of an image whose L2 tables are kept in slices of that size. */
+export function slicedLayout(layout: Layout, sliceBytes: number): Layout {
+  return { ...layout, ...slicesOf(sliceBytes, layout.l2EntryBytes, layout.clusterBytes) };
+}
+
+function slicesOf(
+  sliceBytes: number,
+  entryBytes: number,
+  clusterBytes: number,
+): Pick<Layout, "sliceBytes" | "sliceEntries" | "sliceReach"> {
+  const sliceEntries = sliceBytes / entryBytes;
+  return { sliceBytes, sliceEntries, sliceReach: sliceEntries * clusterBytes };
 }
 
 /** The offset in an L1, L2 or refcount table entry: exact, for its low nine bits are none of it. */

@@ -16,6 +16,8 @@ export class Qcow2File {
   readonly #clusterBytes: number;
   /** From here on nothing was written since the file grew: it reads as zeroes. */
   #freshFrom: number;
+  /** One at a time: of two, the one that ends last might cut what the other has added. */
+  #growing: Promise<void> | undefined;
 
   constructor(node: BlockNode, clusterBytes: number) {
     this.node = node;
@@ -42,15 +44,26 @@ export class Qcow2File {
   }
 
   write(offsetBytes: number, vector: IoVector): void | Promise<void> {
-    const end = offsetBytes + vector.byteLength;
-    if (end <= this.node.lengthBytes) return this.node.write(offsetBytes, vector);
-    return this.reach(end).then(() => this.node.write(offsetBytes, vector));
+    const growing = this.reach(offsetBytes + vector.byteLength);
+    if (growing === undefined) return this.node.write(offsetBytes, vector);
+    return growing.then(() => this.node.write(offsetBytes, vector));
   }
 
   writeZeroes(offsetBytes: number, lengthBytes: number): void | Promise<void> {
-    const end = offsetBytes + lengthBytes;
-    if (end <= this.node.lengthBytes) return this.node.writeZeroes(offsetBytes, lengthBytes);
-    return this.reach(end).then(() => this.node.writeZeroes(offsetBytes, lengthBytes));
+    const growing = this.reach(offsetBytes + lengthBytes);
+    if (growing === undefined) return this.node.writeZeroes(offsetBytes, lengthBytes);
+    return growing.then(() => this.node.writeZeroes(offsetBytes, lengthBytes));
+  }
+
+  /** Says that nothing there is needed any more. The file may not care: a discard that fails has harmed nobody. */
+  async discard(offsetBytes: number, lengthBytes: number): Promise<void> {
+    const there = Math.min(lengthBytes, this.node.lengthBytes - offsetBytes);
+    if (there <= 0) return;
+    try {
+      await this.node.discard(offsetBytes, there);
+    } catch (error) {
+      if (!(error instanceof BlockError)) throw error;
+    }
   }
 
   flush(): void | Promise<void> {
@@ -68,13 +81,20 @@ export class Qcow2File {
   }
 
   /** Makes the file at least that long, and somewhat longer, so that it need not grow for each cluster. */
-  async reach(endBytes: number): Promise<void> {
+  reach(endBytes: number): void | Promise<void> {
     const length = this.node.lengthBytes;
     if (endBytes <= length) return;
     if (endBytes > MAX_HOST_BYTES) throw new BlockError("EFBIG");
+    const again = (): void | Promise<void> => this.reach(endBytes);
+    if (this.#growing !== undefined) return this.#growing.then(again, again);
     const ahead = Math.min(MAX_GROWTH_BYTES, Math.floor(length / 8));
     const unit = this.#clusterBytes;
-    await this.node.extend(Math.ceil(Math.max(endBytes, length + ahead) / unit) * unit);
+    const growing = this.node.extend(Math.ceil(Math.max(endBytes, length + ahead) / unit) * unit);
+    if (growing === undefined) return;
+    this.#growing = growing.finally(() => {
+      this.#growing = undefined;
+    });
+    return this.#growing;
   }
 
   /** Notes that clusters are taken into use; true if the file reads as zeroes there. */

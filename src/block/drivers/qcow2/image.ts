@@ -1,22 +1,21 @@
 // An open qcow2 image: its header and tables, and the order in which they reach the file.
 
-import { assert } from "../../../base/assert.ts";
 import { BlockError } from "../../../base/errors.ts";
 import { tracePoint } from "../../../base/trace.ts";
 import type { DamagedRange, ImageDamage } from "../../image-damage.ts";
-import { ClusterAllocator } from "./allocator.ts";
+import { ClusterAllocator, type FreeReason } from "./allocator.ts";
 import { AsyncMutex, ClusterLocks } from "./async-mutex.ts";
 import type { ListedBitmap } from "./bitmap-directory.ts";
-import { bitmapsExtension } from "./bitmap-extension.ts";
 import { ClusterMapping } from "./cluster-mapping.ts";
-import { COMPAT_LAZY_REFCOUNTS, INCOMPAT_CORRUPT, INCOMPAT_DIRTY } from "./feature-table.ts";
-import type { Layout } from "./format.ts";
+import { INCOMPAT_CORRUPT, INCOMPAT_DIRTY } from "./feature-table.ts";
+import { type Layout, slicedLayout } from "./format.ts";
 import { type Qcow2Header, serialiseHeader } from "./header.ts";
 import type { Qcow2File } from "./image-file.ts";
 import { L1Table } from "./l1-table.ts";
-import { MetadataMap } from "./metadata-map.ts";
+import { MetadataGuard, type SnapshotTables } from "./metadata-guard.ts";
 import { Refcounts } from "./refcounts.ts";
-import { type CachedTable, TableCache } from "./table-cache.ts";
+import type { RuntimeSettings } from "./runtime-options.ts";
+import { CachedTable, TableCache } from "./table-cache.ts";
 
 const imageCorrupted = tracePoint("qcow2_signal_corruption");
 
@@ -29,11 +28,9 @@ export interface ImageParts {
   readonly layout: Layout;
   readonly l1: Uint8Array;
   readonly refcountTable: Uint8Array;
-  /** Tables and blocks that may be in memory. */
-  readonly l2CacheTables: number;
-  readonly refcountCacheTables: number;
-  /** Refcounts need not be right on disk while the image is marked dirty. */
-  readonly lazyRefcounts: boolean;
+  readonly settings: RuntimeSettings;
+  /** Undefined where there are no snapshots. */
+  readonly snapshots: SnapshotTables | undefined;
 }
 
 /**
@@ -58,27 +55,33 @@ export class Qcow2Image {
   readonly mutex: AsyncMutex = new AsyncMutex();
   /** Of where guest clusters are. */
   readonly locks: ClusterLocks = new ClusterLocks();
+  /** Refcounts need not be right on disk while the image is marked dirty. */
   readonly lazyRefcounts: boolean;
+  /** A discarded cluster keeps its place. */
+  readonly discardNoUnref: boolean;
+  /** Tables that nobody has used for so long are given up; 0 for never. */
+  readonly cacheCleanMs: number;
   /** As the directory in the file has them, when it was last read or written. */
   listedBitmaps: readonly ListedBitmap[] = [];
-  #pendingFrees: { offsetBytes: number; lengthBytes: number }[] = [];
+  #pendingFrees: { offsetBytes: number; lengthBytes: number; reason: FreeReason }[] = [];
   #corrupt = false;
   #toldDamage = false;
-  /** L2 tables and refcount blocks. */
-  readonly #tables: MetadataMap;
+  readonly #guard: MetadataGuard;
 
   constructor(parts: ImageParts) {
-    const { file, header, layout } = parts;
+    const { file, header, settings } = parts;
+    const layout = slicedLayout(parts.layout, settings.l2SliceBytes);
     this.file = file;
     this.header = header;
     this.layout = layout;
-    this.lazyRefcounts = parts.lazyRefcounts;
+    this.lazyRefcounts = settings.lazyRefcounts;
+    this.discardNoUnref = settings.discardNoUnref;
+    this.cacheCleanMs = settings.cacheCleanMs;
     this.l1 = new L1Table(header.l1Offset, parts.l1);
-    this.#tables = new MetadataMap(layout.clusterBytes);
     this.l2 = new TableCache({
       file,
-      tableBytes: layout.clusterBytes,
-      capacity: parts.l2CacheTables,
+      tableBytes: layout.sliceBytes,
+      capacity: settings.l2CacheSlices,
       loadEvent: "l2_load",
       updateEvent: "l2_update",
     });
@@ -87,22 +90,27 @@ export class Qcow2Image {
       layout,
       tableOffset: header.refcountTableOffset,
       table: parts.refcountTable,
-      cacheTables: parts.refcountCacheTables,
-      blockAdded: (offsetBytes) => this.#tables.add(offsetBytes),
+      cacheTables: settings.refcountCacheTables,
+      blockAdded: (offsetBytes) => this.#guard.addTable(offsetBytes),
+      freed: (offset, length) => this.allocator.discard(offset, length, "other"),
       tableMoved: (offsetBytes, clusters) => {
         header.refcountTableOffset = offsetBytes;
         header.refcountTableClusters = clusters;
         return this.writeHeader();
       },
     });
-    for (let i = 0; i < this.l1.entries; i++) this.#noteTable(this.l1.l2Offset(i));
-    for (let i = 0; i < this.refcounts.blocks; i++) this.#noteTable(this.refcounts.blockOffset(i));
+    this.#guard = new MetadataGuard({
+      ...{ header, layout, l1: this.l1, refcounts: this.refcounts },
+      checks: settings.overlapChecks,
+      snapshots: parts.snapshots,
+    });
     this.mapping = new ClusterMapping(layout);
     this.allocator = new ClusterAllocator({
       file,
       layout,
       refcounts: this.refcounts,
       checkFree: (offset, length) => this.checkFree(offset, length),
+      passDiscards: settings.passDiscards,
     });
   }
 
@@ -119,8 +127,20 @@ export class Qcow2Image {
     return Math.floor(offsetBytes / this.layout.l2Reach);
   }
 
-  /** Where the L2 table of an offset is; 0 for none. Throws where that can be no table. */
+  /** Where the slice of the L2 table is that has an offset; 0 for none. Throws where that can be no table. */
   l2OffsetFor(offsetBytes: number): number {
+    const { sliceBytes, clusterBytes } = this.layout;
+    const table = this.#l2TableFor(offsetBytes);
+    return table === 0 || sliceBytes === clusterBytes ? table : table + this.#sliceStart(offsetBytes);
+  }
+
+  /** Of an offset: where its slice begins in its table. */
+  #sliceStart(offsetBytes: number): number {
+    const { sliceBytes, sliceReach, l2Reach } = this.layout;
+    return Math.floor((offsetBytes % l2Reach) / sliceReach) * sliceBytes;
+  }
+
+  #l2TableFor(offsetBytes: number): number {
     const index = this.l1Index(offsetBytes);
     const offset = this.l1.l2Offset(index);
     if (offset % this.layout.clusterBytes !== 0)
@@ -128,30 +148,58 @@ export class Qcow2Image {
     return offset;
   }
 
-  /** The table of an offset, for who holds the mutex and is about to change it: made, or made the active image's own. */
+  /** The slice of an offset, for who holds the mutex and is about to change it: its table made, or made the active image's own. */
   async l2ForChange(offsetBytes: number): Promise<CachedTable> {
     const index = this.l1Index(offsetBytes);
-    const offset = this.l2OffsetFor(offsetBytes);
+    const offset = this.#l2TableFor(offsetBytes);
     if (this.l2.crowded) await this.#commit();
-    if (offset !== 0 && this.l1.copied(index)) return this.l2.load(offset);
-    const { clusterBytes } = this.layout;
+    if (offset !== 0 && this.l1.copied(index)) return this.l2.load(offset + this.#sliceStart(offsetBytes));
+    const { clusterBytes, sliceBytes } = this.layout;
+    const bytes = await this.#copyOfL2(offset);
     const { offsetBytes: own } = await this.allocator.allocate(1);
-    await this.file.event("l2_alloc_write");
-    const bytes = offset === 0 ? new Uint8Array(clusterBytes) : (await this.l2.load(offset)).bytes.slice();
-    await this.file.reach(own + clusterBytes);
-    const table = this.l2.add(own, bytes);
+    try {
+      await this.file.event("l2_alloc_write");
+      await this.file.reach(own + clusterBytes);
+    } catch (error) {
+      await this.allocator.release(own, clusterBytes);
+      throw error;
+    }
+    for (let at = 0; at < clusterBytes; at += sliceBytes) this.l2.add(own + at, bytes.slice(at, at + sliceBytes));
     this.l1.set(index, own);
-    this.#tables.add(own);
+    this.#guard.addTable(own);
     if (offset !== 0) {
-      this.#tables.remove(offset);
+      this.#guard.removeTable(offset);
       this.freeLater(offset, clusterBytes);
     }
-    return table;
+    return this.l2.peek(own + this.#sliceStart(offsetBytes))!;
+  }
+
+  /** What a table says that others may share; an empty one where there is none. */
+  async #copyOfL2(offsetBytes: number): Promise<Uint8Array> {
+    if (offsetBytes === 0) return new Uint8Array(this.layout.clusterBytes);
+    await this.file.event("l2_alloc_cow_read");
+    return (await this.wholeL2(offsetBytes)).bytes.slice();
+  }
+
+  /** A table as it is now, in one piece, that is not kept where it was not in memory. Not to be changed. */
+  async wholeL2(offsetBytes: number): Promise<CachedTable> {
+    const { clusterBytes, sliceBytes } = this.layout;
+    const there = this.l2.peek(offsetBytes);
+    if (there !== undefined && sliceBytes === clusterBytes) return there;
+    const bytes = await this.file.readBytes(offsetBytes, clusterBytes);
+    for (let at = 0; at < clusterBytes; at += sliceBytes) {
+      const slice = this.l2.peek(offsetBytes + at);
+      if (slice !== undefined) bytes.set(slice.bytes, at);
+    }
+    return new CachedTable(offsetBytes, bytes);
   }
 
   /** A use of a range ends when what the tables say now is on stable storage. */
-  freeLater(offsetBytes: number, lengthBytes: number): void {
-    this.#pendingFrees.push({ offsetBytes, lengthBytes });
+  freeLater(offsetBytes: number, lengthBytes: number, reason: FreeReason = "other"): void {
+    const last = this.#pendingFrees.at(-1);
+    const follows = last?.reason === reason && last.offsetBytes + last.lengthBytes === offsetBytes;
+    if (follows && offsetBytes % this.layout.clusterBytes === 0) last.lengthBytes += lengthBytes;
+    else this.#pendingFrees.push({ offsetBytes, lengthBytes, reason });
   }
 
   /** After a change, while the mutex is held: keeps what waits in memory within its limits. */
@@ -189,7 +237,6 @@ export class Qcow2Image {
   async beginChange(): Promise<void> {
     if (this.#corrupt) throw new BlockError("EIO");
     if (!this.lazyRefcounts || (this.header.incompatible & INCOMPAT_DIRTY) !== 0n) return;
-    assert((this.header.compatible & COMPAT_LAZY_REFCOUNTS) !== 0n, "lazy refcounts: of an image without");
     this.header.incompatible |= INCOMPAT_DIRTY;
     await this.writeHeader();
   }
@@ -227,33 +274,13 @@ export class Qcow2Image {
     await this.mutex.run(() => this.writeHeader());
   }
 
-  /** Why nobody may write to the range as to data or a new table; undefined where one may. */
-  metadataIn(offsetBytes: number, lengthBytes: number): string | undefined {
-    const { clusterBytes } = this.layout;
-    const end = offsetBytes + lengthBytes;
-    const within = (start: number, length: number): boolean => start < end && offsetBytes < start + length;
-    if (within(0, clusterBytes)) return "qcow2_header";
-    if (within(this.l1.offsetBytes, this.l1.entries * 8)) return "active L1 table";
-    if (within(this.refcounts.tableOffset, this.refcounts.tableBytes)) return "refcount table";
-    const bitmaps = bitmapsExtension(this.header);
-    if (bitmaps !== undefined && within(bitmaps.directoryOffset, bitmaps.directoryBytes)) return "bitmap directory";
-    const { snapshotsOffset, snapshotCount } = this.header;
-    if (snapshotCount > 0 && within(snapshotsOffset, clusterBytes)) return "snapshot table";
-    if (this.#tables.overlaps(offsetBytes, lengthBytes) === false) return undefined;
-    if (this.l1.overlapping(offsetBytes, end, clusterBytes) !== undefined) return "active L2 table";
-    if (this.refcounts.overlaps(offsetBytes, end)) return "refcount block";
-    return undefined;
-  }
-
-  #noteTable(offsetBytes: number): void {
-    if (offsetBytes !== 0) this.#tables.add(offsetBytes);
-  }
-
   /** An L2 entry means nothing. */
   invalidEntry(table: CachedTable, index: number): BlockError {
     const host = this.mapping.hostCluster(table, index);
-    const where = `(L2 offset: ${hex(table.offsetBytes)}, L2 index: ${hex(index)})`;
-    const unaligned = host % this.layout.clusterBytes !== 0;
+    const { clusterBytes, l2EntryBytes } = this.layout;
+    const before = table.offsetBytes % clusterBytes;
+    const where = `(L2 offset: ${hex(table.offsetBytes - before)}, L2 index: ${hex(before / l2EntryBytes + index)})`;
+    const unaligned = host % clusterBytes !== 0;
     return this.damaged(
       unaligned ? `Cluster allocation offset ${hex(host)} unaligned ${where}` : `Invalid cluster entry found ${where}`,
     );
@@ -261,7 +288,10 @@ export class Qcow2Image {
 
   /** Throws where a range is not for data, for who is about to write data there. */
   checkFree(offsetBytes: number, lengthBytes: number): void {
-    const found = this.metadataIn(offsetBytes, lengthBytes);
+    const found = this.#guard.metadataIn(offsetBytes, lengthBytes);
+    // Whatever is checked: no entry can point to where the header is.
+    if (found === undefined && offsetBytes === 0)
+      throw this.damaged("Preventing invalid allocation of a cluster at offset 0", { offsetBytes, lengthBytes });
     if (found === undefined) return;
     throw this.damaged(`Preventing invalid write on metadata (overlaps with ${found})`, { offsetBytes, lengthBytes });
   }
@@ -280,7 +310,8 @@ export class Qcow2Image {
     } else if (tables) await this.file.flush();
     const frees = this.#pendingFrees;
     this.#pendingFrees = [];
-    for (const { offsetBytes, lengthBytes } of frees) await this.allocator.release(offsetBytes, lengthBytes);
+    for (const { offsetBytes, lengthBytes, reason } of frees)
+      await this.allocator.release(offsetBytes, lengthBytes, reason);
   }
 }
 

@@ -27,23 +27,17 @@ import {
 import { EXTENSION_FEATURE_TABLE, extensionData, headerFormatError, parseHeader, type Qcow2Header } from "./header.ts";
 import { Qcow2Image } from "./image.ts";
 import { Qcow2File } from "./image-file.ts";
+import { readSnapshotTables } from "./metadata-guard.ts";
 import { repairRefcounts } from "./repair.ts";
-import { checkSnapshots } from "./snapshots.ts";
+import { type RuntimeOptions, settleRuntimeOptions } from "./runtime-options.ts";
+import { readSnapshots } from "./snapshots.ts";
 
 const HEAD_BYTES = 512;
 
-/** How much of the tables may be in memory, in bytes, and what else the node's options say. */
-export interface OpenImageOptions {
+/** What the node's options say. */
+export interface OpenImageOptions extends RuntimeOptions {
   readonly readOnly: boolean;
-  readonly l2CacheBytes?: number | undefined;
-  readonly refcountCacheBytes?: number | undefined;
-  /** As the image says by default. */
-  readonly lazyRefcounts?: boolean | undefined;
 }
-
-const DEFAULT_L2_CACHE_BYTES = 32 << 20;
-const DEFAULT_REFCOUNT_CACHE_BYTES = 4 << 20;
-const MIN_CACHE_TABLES = 4;
 
 /** Reads header and tables. Throws a `BlockError` with QEMU's text. Writes nothing: `beginWriting` does. */
 export async function openImage(node: BlockNode, options: OpenImageOptions): Promise<Qcow2Image> {
@@ -52,21 +46,17 @@ export async function openImage(node: BlockNode, options: OpenImageOptions): Pro
   checkBitmapsExtension(header);
   const file = new Qcow2File(node, layout.clusterBytes);
   const { clusterBytes } = layout;
-  await checkSnapshots(file, header);
+  const snapshots = header.snapshotCount > 0 ? await readSnapshots(file, header) : undefined;
+  await file.event("reftable_load");
   const refcountTable = await file.readBytes(header.refcountTableOffset, header.refcountTableClusters * clusterBytes);
   const l1 = await file.readBytes(header.l1Offset, header.l1Entries * 8);
-  const lazy = options.lazyRefcounts ?? (header.compatible & COMPAT_LAZY_REFCOUNTS) !== 0n;
-  if (lazy && layout.version < 3)
-    throw new BlockError("EINVAL", "Lazy refcounts require a qcow2 image with at least qemu 1.1 compatibility level");
+  const settings = settleRuntimeOptions(options, layout, {
+    diskBytes: header.sizeBytes,
+    lazyRefcounts: (header.compatible & COMPAT_LAZY_REFCOUNTS) !== 0n,
+  });
   return new Qcow2Image({
-    file,
-    header,
-    layout,
-    l1,
-    refcountTable,
-    l2CacheTables: tables(options.l2CacheBytes ?? DEFAULT_L2_CACHE_BYTES, clusterBytes),
-    refcountCacheTables: tables(options.refcountCacheBytes ?? DEFAULT_REFCOUNT_CACHE_BYTES, clusterBytes),
-    lazyRefcounts: lazy,
+    ...{ file, header, layout, l1, refcountTable, settings },
+    snapshots: snapshots && (await readSnapshotTables(file, layout, settings.overlapChecks, snapshots)),
   });
 }
 
@@ -142,8 +132,4 @@ function isTableOffset(offset: number, clusterBytes: number): boolean {
 
 function invalid(message: string): BlockError {
   return new BlockError("EINVAL", message);
-}
-
-function tables(bytes: number, clusterBytes: number): number {
-  return Math.max(MIN_CACHE_TABLES, Math.floor(bytes / clusterBytes));
 }

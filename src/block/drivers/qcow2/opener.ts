@@ -14,9 +14,11 @@ import { createImage, type NewQcow2Image } from "./create.ts";
 import { QCOW2_MAGIC, viewOf } from "./format.ts";
 import { EXTENSION_BACKING_FORMAT, extensionData } from "./header.ts";
 import { beginWriting, openImage } from "./open-image.ts";
+import { overlapChecksOf } from "./overlap-checks.ts";
 import { Qcow2Driver } from "./qcow2.ts";
+import type { RuntimeOptions } from "./runtime-options.ts";
 
-/** QMP's options of `qcow2`. What discards pass on and what is checked for overlaps is accepted, and as it is. */
+/** QMP's options of `qcow2`. */
 interface Qcow2NodeOptions extends BlockdevOptions {
   readonly backing?: BlockdevOptions | string | null;
   readonly "lazy-refcounts"?: boolean;
@@ -24,7 +26,27 @@ interface Qcow2NodeOptions extends BlockdevOptions {
   readonly "l2-cache-size"?: number;
   readonly "l2-cache-entry-size"?: number;
   readonly "refcount-cache-size"?: number;
+  readonly "cache-clean-interval"?: number;
+  readonly "overlap-check"?: OptionValue;
+  readonly "pass-discard-request"?: boolean;
+  readonly "pass-discard-snapshot"?: boolean;
+  readonly "pass-discard-other"?: boolean;
+  readonly "discard-no-unref"?: boolean;
 }
+
+const RUNTIME_OPTIONS = [
+  "lazy-refcounts",
+  "cache-size",
+  "l2-cache-size",
+  "l2-cache-entry-size",
+  "refcount-cache-size",
+  "cache-clean-interval",
+  "overlap-check",
+  "pass-discard-request",
+  "pass-discard-snapshot",
+  "pass-discard-other",
+  "discard-no-unref",
+];
 
 export const qcow2Opener: DriverOpener = {
   driver: "qcow2",
@@ -33,15 +55,8 @@ export const qcow2Opener: DriverOpener = {
     { role: "backing", required: false },
   ],
   reopen: {
-    changeable: [
-      "backing",
-      "lazy-refcounts",
-      "cache-size",
-      "l2-cache-size",
-      "l2-cache-entry-size",
-      "refcount-cache-size",
-    ],
-    resettable: ["lazy-refcounts", "cache-size", "l2-cache-size", "l2-cache-entry-size", "refcount-cache-size"],
+    changeable: ["backing", ...RUNTIME_OPTIONS],
+    resettable: RUNTIME_OPTIONS,
   },
   open: openDriver,
   openedAnewOnActivation: true,
@@ -61,8 +76,7 @@ async function openDriver(context: OpenContext): Promise<Qcow2Driver> {
   const readOnly = context.settings.readOnly || (context.settings.autoReadOnly && file.readOnly);
   const image = await openImage(file, {
     readOnly: readOnly || !context.active,
-    lazyRefcounts: options["lazy-refcounts"],
-    ...cacheSizes(options),
+    ...runtimeOptions(options, context.settings.discard === "unmap"),
   });
   if (!readOnly && context.active) {
     if (file.readOnly) throw new QmpError("Block node is read-only");
@@ -75,7 +89,8 @@ async function openDriver(context: OpenContext): Promise<Qcow2Driver> {
     const name = format === undefined ? undefined : new TextDecoder().decode(format);
     backing = await openBacking(context, file, backingFile, name);
   }
-  return new Qcow2Driver({ image, backing, readOnly, active: context.active, onDamage: context.imageDamaged });
+  const { active, clock, imageDamaged } = context;
+  return new Qcow2Driver({ image, backing, readOnly, active, clock, onDamage: imageDamaged });
 }
 
 async function openBacking(
@@ -99,21 +114,22 @@ async function settleOthers(file: BlockNode): Promise<void> {
     if (node?.driver instanceof Qcow2Driver && node.driver.writable) await node.driver.image.settle();
 }
 
-function cacheSizes(options: Qcow2NodeOptions): { l2CacheBytes?: number; refcountCacheBytes?: number } {
-  const total = options["cache-size"];
-  const l2 = options["l2-cache-size"];
-  const counts = options["refcount-cache-size"];
-  if (total !== undefined && l2 !== undefined && counts !== undefined)
-    throw new QmpError("cache-size, l2-cache-size and refcount-cache-size may not be set at the same time");
-  if (total !== undefined && l2 !== undefined && l2 > total)
-    throw new QmpError("l2-cache-size may not exceed cache-size");
-  if (total !== undefined && counts !== undefined && counts > total)
-    throw new QmpError("refcount-cache-size may not exceed cache-size");
-  const l2Bytes = l2 ?? (total === undefined ? undefined : total - (counts ?? 0));
-  const countBytes = counts ?? (total === undefined || l2 === undefined ? undefined : total - l2);
+/** Discards that the guest asks for pass by default where the node heeds them at all. */
+function runtimeOptions(options: Qcow2NodeOptions, heedsDiscards: boolean): RuntimeOptions {
   return {
-    ...(l2Bytes === undefined ? {} : { l2CacheBytes: Math.min(l2Bytes, 2 ** 30) }),
-    ...(countBytes === undefined ? {} : { refcountCacheBytes: Math.min(countBytes, 2 ** 30) }),
+    cacheBytes: options["cache-size"],
+    l2CacheBytes: options["l2-cache-size"],
+    l2CacheEntryBytes: options["l2-cache-entry-size"],
+    refcountCacheBytes: options["refcount-cache-size"],
+    cacheCleanSeconds: options["cache-clean-interval"],
+    lazyRefcounts: options["lazy-refcounts"],
+    overlapChecks: overlapChecksOf(options["overlap-check"]),
+    passDiscards: {
+      request: options["pass-discard-request"] ?? heedsDiscards,
+      snapshot: options["pass-discard-snapshot"] ?? true,
+      other: options["pass-discard-other"] ?? false,
+    },
+    discardNoUnref: options["discard-no-unref"],
   };
 }
 

@@ -15,11 +15,11 @@ export async function preallocate(
 ): Promise<void> {
   if (how === "off") return;
   const { layout, mapping, file } = image;
-  const { clusterBytes, l2Reach, extended } = layout;
+  const { clusterBytes, sliceReach, extended } = layout;
   for (let at = from; at < to; ) {
     const start = at;
     const most = Math.max(1, Math.floor(STEP_BYTES / clusterBytes));
-    const left = Math.ceil((Math.min(to, start - (start % l2Reach) + l2Reach) - start) / clusterBytes);
+    const left = Math.ceil((Math.min(to, start - (start % sliceReach) + sliceReach) - start) / clusterBytes);
     const clusters = Math.min(most, left);
     await image.mutex.run(async () => {
       await image.beginChange();

@@ -1,5 +1,6 @@
 // The qcow2 driver: an image in a file, that allocates as it is written to and may stand on another. docs/reference/persistence-migration.md §1.
 
+import type { Clock } from "../../../base/clock.ts";
 import { BlockError } from "../../../base/errors.ts";
 import type { IoVector } from "../../../base/io-vector.ts";
 import type {
@@ -21,6 +22,7 @@ import {
   PERM_WRITE_UNCHANGED,
   type Permissions,
 } from "../../permissions.ts";
+import { CacheCleaner } from "./cache-cleaner.ts";
 import { ClusterReader } from "./cluster-read.ts";
 import { ClusterWriter } from "./cluster-write.ts";
 import type { Qcow2Image } from "./image.ts";
@@ -35,6 +37,8 @@ export interface Qcow2DriverOptions {
   readonly readOnly: boolean;
   /** False: the image is somebody else's, and nothing is written to it. */
   readonly active?: boolean;
+  /** Of when tables that nobody uses are given up; never without. */
+  readonly clock?: Clock;
   readonly onDamage?: OpenContext["imageDamaged"];
 }
 
@@ -50,9 +54,10 @@ export class Qcow2Driver implements BlockDriver {
   readonly #reader: ClusterReader;
   readonly #writer: ClusterWriter;
   readonly #zeroer: ClusterZeroer;
+  readonly #cleaner: CacheCleaner | undefined;
 
   constructor(options: Qcow2DriverOptions) {
-    const { image, backing, readOnly, active = true, onDamage } = options;
+    const { image, backing, readOnly, active = true, clock, onDamage } = options;
     this.image = image;
     this.bitmapStore = new Qcow2Bitmaps(image, () => this.writable && !image.corrupt);
     this.#readOnly = readOnly;
@@ -66,6 +71,8 @@ export class Qcow2Driver implements BlockDriver {
     this.#reader = new ClusterReader(image, backing);
     this.#writer = new ClusterWriter(image, this.#reader, diskBytes);
     this.#zeroer = new ClusterZeroer({ image, reader: this.#reader, writer: this.#writer, backing, diskBytes });
+    const caches = [image.l2, image.refcounts.cache];
+    this.#cleaner = clock && new CacheCleaner({ clock, intervalMs: image.cacheCleanMs, caches });
     image.isWritable = () => this.writable;
     image.onDamage = (damage) => {
       if (damage.fatal) void image.markCorrupt().catch(ignoreFailedMark);
@@ -128,6 +135,7 @@ export class Qcow2Driver implements BlockDriver {
 
   /** The counts and the header are made right; all else a flush has done before. */
   async close(): Promise<void> {
+    this.#cleaner?.stop();
     if (!this.writable || this.image.corrupt) return;
     await this.image.settle();
   }

@@ -20,6 +20,8 @@ export interface RefcountsOptions {
   readonly tableMoved: TableMoved;
   /** There is a block at this offset from now on. */
   readonly blockAdded: (offsetBytes: number) => void;
+  /** Clusters at this offset are nobody's any more. */
+  readonly freed: (offsetBytes: number, lengthBytes: number) => Promise<void>;
 }
 
 /**
@@ -32,6 +34,7 @@ export class Refcounts {
   readonly #layout: Layout;
   readonly #tableMoved: TableMoved;
   readonly #blockAdded: (offsetBytes: number) => void;
+  readonly #freed: RefcountsOptions["freed"];
   #tableOffset: number;
   #table: Uint8Array;
   #view: DataView;
@@ -40,6 +43,7 @@ export class Refcounts {
   constructor(options: RefcountsOptions) {
     const { file, layout, tableOffset, table, cacheTables, tableMoved } = options;
     this.#blockAdded = options.blockAdded;
+    this.#freed = options.freed;
     this.#file = file;
     this.#layout = layout;
     this.#tableOffset = tableOffset;
@@ -139,10 +143,9 @@ export class Refcounts {
     return this.cache.add(offsetBytes, new Uint8Array(clusterBytes));
   }
 
-  /** Some block, or the table, lies within the range. */
-  overlaps(start: number, end: number): boolean {
+  /** Some block lies within the range. */
+  blockWithin(start: number, end: number): boolean {
     const { clusterBytes } = this.#layout;
-    if (this.#tableOffset < end && start < this.#tableOffset + this.#table.length) return true;
     for (let index = 0, { blocks } = this; index < blocks; index++) {
       const offset = this.blockOffset(index);
       if (offset !== 0 && offset < end && start < offset + clusterBytes) return true;
@@ -219,5 +222,6 @@ export class Refcounts {
     this.#view = view;
     this.#dirtySectors.clear();
     for (let i = 0; i < old.clusters; i++) await this.change(old.offset / clusterBytes + i, -1);
+    await this.#freed(old.offset, old.clusters * clusterBytes);
   }
 }

@@ -52,8 +52,3 @@ export async function readSnapshots(
   }
   return { snapshots, tableBytes: at };
 }
-
-/** Fails where the table cannot be read. */
-export async function checkSnapshots(file: Qcow2File, header: Qcow2Header): Promise<void> {
-  if (header.snapshotCount > 0) await readSnapshots(file, header);
-}

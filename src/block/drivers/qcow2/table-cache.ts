@@ -53,6 +53,8 @@ export class TableCache {
   readonly #tables = new Map<number, CachedTable>();
   readonly #loading = new Map<number, Promise<CachedTable>>();
   #uses = 0;
+  /** At the latest `giveUpUnused`. */
+  #usesBefore = 0;
   #latest: CachedTable | undefined;
 
   constructor(options: TableCacheOptions) {
@@ -98,6 +100,19 @@ export class TableCache {
   drop(offsetBytes: number): void {
     this.#tables.delete(offsetBytes);
     if (this.#latest?.offsetBytes === offsetBytes) this.#latest = undefined;
+  }
+
+  /** How many tables are held. */
+  get size(): number {
+    return this.#tables.size;
+  }
+
+  /** Gives up the clean tables that nobody has used since the call before this one. */
+  giveUpUnused(): void {
+    for (const table of this.#tables.values())
+      if (!table.dirty && table.used <= this.#usesBefore) this.#tables.delete(table.offsetBytes);
+    this.#latest = undefined;
+    this.#usesBefore = this.#uses;
   }
 
   get dirtyTables(): CachedTable[] {

@@ -116,44 +116,58 @@ export class ClusterZeroer {
   /** Table by table, each at once. */
   async #change(first: number, last: number, fate: Fate): Promise<void> {
     const image = this.#image;
-    const { l2Reach } = image.layout;
+    const { sliceReach } = image.layout;
     for (let at = first; at < last; ) {
-      const end = Math.min(last, roundDown(at, l2Reach) + l2Reach);
+      const end = Math.min(last, roundDown(at, sliceReach) + sliceReach);
       const start = at;
       await image.mutex.run(async () => {
         const nothing = image.l2OffsetFor(start) === 0;
         if (nothing && (fate === "forget" || (fate === "discard" && this.#backing === undefined))) return;
         await image.beginChange();
-        this.#changeIn(await image.l2ForChange(start), start, end, fate);
+        const kept = this.#changeIn(await image.l2ForChange(start), start, end, fate);
+        for (const { from, to } of kept) await image.allocator.discard(from, to - from, "request");
         await image.settleIfCrowded();
       });
       at = end;
     }
   }
 
-  #changeIn(table: CachedTable, start: number, end: number, fate: Fate): void {
+  /** Returns the clusters of the file that entries keep though they read as zeroes now, and whose bytes nobody needs. */
+  #changeIn(table: CachedTable, start: number, end: number, fate: Fate): { from: number; to: number }[] {
     const { layout, mapping } = this.#image;
     const { clusterBytes, unitBytes } = layout;
+    const kept: { from: number; to: number }[] = [];
     for (let at = start; at < end; ) {
       const cluster = roundDown(at, clusterBytes);
       const to = Math.min(end, cluster + clusterBytes);
       const index = mapping.indexOf(at);
-      if (to - at === clusterBytes) this.#changeCluster(table, index, fate);
-      else mapping.setSubclusters(table, index, (at - cluster) / unitBytes, (to - cluster) / unitBytes, true);
+      if (to - at === clusterBytes) {
+        const host = this.#changeCluster(table, index, fate);
+        const last = kept.at(-1);
+        if (host !== 0 && last?.to === host) last.to += clusterBytes;
+        else if (host !== 0) kept.push({ from: host, to: host + clusterBytes });
+      } else mapping.setSubclusters(table, index, (at - cluster) / unitBytes, (to - cluster) / unitBytes, true);
       at = to;
     }
+    return kept;
   }
 
-  #changeCluster(table: CachedTable, index: number, fate: Fate): void {
+  /** Returns the cluster that the entry keeps for nothing; 0 for none. */
+  #changeCluster(table: CachedTable, index: number, fate: Fate): number {
     const image = this.#image;
     const { mapping, layout } = image;
     const host = mapping.hostCluster(table, index);
     const compressed = mapping.isCompressed(table, index);
     const allocated = host !== 0 || compressed;
-    if (fate === "zero" && host !== 0 && mapping.isCopied(table, index)) return mapping.setZero(table, index, true);
-    if (fate === "discard" && !allocated && this.#backing === undefined) return;
-    freeOld(image, table, index);
-    if (fate === "forget" || layout.version < 3) return mapping.clear(table, index);
-    mapping.setZero(table, index, false);
+    const keeps = fate === "zero" || (image.discardNoUnref && fate !== "forget");
+    if (keeps && host !== 0 && mapping.isCopied(table, index)) {
+      mapping.setZero(table, index, true);
+      return fate === "zero" ? 0 : host;
+    }
+    if (fate === "discard" && !allocated && this.#backing === undefined) return 0;
+    freeOld(image, table, index, fate === "forget" ? "resize" : fate === "zero" ? "other" : "request");
+    if (fate === "forget" || layout.version < 3) mapping.clear(table, index);
+    else mapping.setZero(table, index, false);
+    return 0;
   }
 }

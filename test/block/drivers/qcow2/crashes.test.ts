@@ -28,6 +28,7 @@ interface Program {
   readonly clusterBits: number;
   readonly lazy: boolean;
   readonly refcountBits: number;
+  readonly options: object;
   readonly steps: readonly Step[];
 }
 
@@ -35,6 +36,13 @@ const programs: fc.Arbitrary<Program> = fc.record({
   clusterBits: fc.constantFrom(9, 10, 12, 16),
   lazy: fc.boolean(),
   refcountBits: fc.constantFrom(1, 16, 64),
+  options: fc.constantFrom<object[]>(
+    {},
+    { "pass-discard-other": true },
+    { "pass-discard-other": true, "discard-no-unref": true },
+    { "l2-cache-entry-size": 512 },
+    { "lazy-refcounts": true },
+  ),
   steps: fc.array(steps, { minLength: 1, maxLength: 14 }),
 });
 
@@ -58,7 +66,13 @@ async function record(program: Program): Promise<{ file: RecordedFile; moments: 
     "refcount-bits": refcountBits,
   });
   const start = file.changes.length;
-  const node = await graph.open({ driver: "qcow2", file: "file", discard: "unmap", "l2-cache-size": 4096 });
+  const node = await graph.open({
+    driver: "qcow2",
+    file: "file",
+    discard: "unmap",
+    "l2-cache-size": 4096,
+    ...program.options,
+  });
   const moments: Moment[] = [{ changes: start, disk: new Uint8Array(DISK) }];
   let [fill, known] = [1, true];
   for (const { op, at, length } of program.steps) {

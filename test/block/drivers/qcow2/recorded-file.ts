@@ -1,5 +1,5 @@
 // A file that remembers what was done to it in which order, and what of it is there when the machine stops.
-import type { IoVector } from "../../../../src/base/io-vector.ts";
+import { IoVector } from "../../../../src/base/io-vector.ts";
 import { MemoryDriver } from "../../../../src/block/drivers/memory.ts";
 import { qcow2Opener } from "../../../../src/block/drivers/qcow2/opener.ts";
 import { BlockGraph } from "../../../../src/block/graph.ts";
@@ -22,6 +22,11 @@ export class RecordedFile extends MemoryDriver {
     super.writeZeroes(offsetBytes, lengthBytes);
   }
 
+  /** What is discarded may read as anything. */
+  override discard(offsetBytes: number, lengthBytes: number): void {
+    this.write(offsetBytes, IoVector.of(new Uint8Array(lengthBytes).fill(0xdd)));
+  }
+
   override flush(): void {
     this.changes.push("flush");
   }
@@ -37,7 +42,7 @@ export async function graphOn(bytes: Uint8Array | RecordedFile): Promise<BlockGr
   const driver = bytes instanceof RecordedFile ? bytes : new MemoryDriver({ bytes });
   const memory = { driver: "memory", children: [], open: () => driver };
   const graph = new BlockGraph({ drivers: [memory, qcow2Opener] });
-  await graph.add({ driver: "memory", "node-name": "file" });
+  await graph.add({ driver: "memory", "node-name": "file", discard: "unmap" });
   return graph;
 }
 
