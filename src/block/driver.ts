@@ -87,6 +87,8 @@ export interface BlockDriver {
   readonly driverName: string;
   /** Of a driver of files: the file's name. */
   readonly path?: string;
+  /** Of an image: the name in it of the one that it stands on, empty or undefined for none. */
+  readonly backingFile?: string | undefined;
   /** A multiple of 512. */
   readonly lengthBytes: number;
   readonly readOnly: boolean;
@@ -112,7 +114,7 @@ export interface BlockDriver {
   /** Undefined where the length is fixed. `lengthBytes` need not be a multiple of 512; the property is then rounded up. */
   resize?(lengthBytes: number): void | Promise<void>;
   /** As `resize` to a greater length, while requests are in flight: of filters, which pass it on to `BlockNode.extend`. */
-  extend?(lengthBytes: number): Promise<void>;
+  extend?(lengthBytes: number): void | Promise<void>;
   /** Flushes nothing. Called once, with nothing in flight; no other call follows. */
   close(): Promise<void>;
 

@@ -127,6 +127,7 @@ function plan(
       `Block format '${entry.options.driver}' used by node '${node.name}' does not support reopening files`,
     );
   const { changeable, resettable = [] } = opener.reopen;
+  if (changeable.includes("backing")) refuseMissingBacking(node, options);
   refuseResets(node.driver, entry.options, options, resettable);
   opener.reopen.check?.(options, node);
   checkFile(services.graph, node, options["file"]);
@@ -139,6 +140,13 @@ function plan(
     refuseOtherChild(role, entry.options[role], given, child.name);
     plan(services, changes, services.graph.nodes.entry(child), given, inheritedBy(role, settings));
   }
+}
+
+/** What an image stands on must be told again, or that it shall stand on nothing: QEMU 7.2 refuses anything else. */
+function refuseMissingBacking({ name, driver }: BlockNode, options: BlockdevOptions): void {
+  if (options["backing"] !== undefined) return;
+  const stands = driver.children.some(({ role }) => role === "backing") || (driver.backingFile ?? "") !== "";
+  if (stands) throw new QmpError(`backing is missing for '${name}'`);
 }
 
 /** A node that is to be the file must be there, and the place for it. */

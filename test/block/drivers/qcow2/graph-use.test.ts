@@ -70,6 +70,22 @@ describeWithTools(["qemu-img"], "qcow2 nodes", () => {
     expect(folder.check("disk.qcow2")).toBe(CLEAN);
   });
 
+  it("are reopened only if what they stand on is told", async () => {
+    const { graph } = folder;
+    await graph.create({ driver: "file", filename: folder.file("base.raw"), size: 1 << 20 });
+    await folder.create("disk.qcow2", { size: 1 << 20, "backing-file": "base.raw", "backing-fmt": "raw" });
+    const options = { driver: "qcow2", "node-name": "disk", file: fileOptions("disk.qcow2") } as const;
+    const disk = await graph.add(options);
+    await expect(graph.reopen([{ ...options, "read-only": true }])).rejects.toThrow("backing is missing for 'disk'");
+    const backing = disk.driver.children.find(({ role }) => role === "backing")!.node.name;
+    await graph.reopen([{ ...options, backing, "read-only": true }]);
+    expect(disk.readOnly).toBe(true);
+    await graph.reopen([{ ...options, backing }]);
+    await disk.write(0, sector(9));
+    await graph.delete("disk");
+    expect(folder.check("disk.qcow2")).toBe(CLEAN);
+  });
+
   it("are made with a backing file, found out and opened by their file names", async () => {
     await folder.create("base.qcow2", { size: 1 << 20 });
     const base = await folder.open("base.qcow2");
