@@ -10,19 +10,15 @@ import { layoutMistake } from "../virtqueue/create-virtqueue.ts";
 import { LegacyQueue } from "./legacy-queue.ts";
 import type { MmioTransport } from "./mmio-transport.ts";
 import { queueLayout } from "./queue-areas.ts";
-import { type RegisterBank, readSharedRegister, type Selectors } from "./register-bank.ts";
+import { type RegisterBank, readSharedRegister, type Selectors, writeSharedRegister } from "./register-bank.ts";
 import {
   LEGACY_REGISTERS,
   readMistake,
-  VIRTIO_MMIO_DEVICE_FEATURES_SEL,
   VIRTIO_MMIO_DRIVER_FEATURES,
-  VIRTIO_MMIO_DRIVER_FEATURES_SEL,
   VIRTIO_MMIO_GUEST_PAGE_SIZE,
-  VIRTIO_MMIO_INTERRUPT_ACK,
   VIRTIO_MMIO_QUEUE_ALIGN,
   VIRTIO_MMIO_QUEUE_NOTIFY,
   VIRTIO_MMIO_QUEUE_PFN,
-  VIRTIO_MMIO_QUEUE_SEL,
   VIRTIO_MMIO_QUEUE_SIZE,
   VIRTIO_MMIO_STATUS,
   VIRTIO_MMIO_VERSION,
@@ -85,28 +81,18 @@ export class LegacyBank implements RegisterBank {
     switch (offset) {
       case VIRTIO_MMIO_QUEUE_NOTIFY:
         return this.#notifyEarly(value);
-      case VIRTIO_MMIO_INTERRUPT_ACK:
-        return this.#transport.acknowledgeInterrupt(value);
       case VIRTIO_MMIO_STATUS:
         return this.#writeStatus(value);
-      case VIRTIO_MMIO_DEVICE_FEATURES_SEL:
-        this.#selectors.deviceFeaturesSel = value;
-        return;
-      case VIRTIO_MMIO_DRIVER_FEATURES_SEL:
-        this.#selectors.driverFeaturesSel = value;
-        return;
       case VIRTIO_MMIO_DRIVER_FEATURES:
         return this.#writeDriverFeatures(value);
       case VIRTIO_MMIO_GUEST_PAGE_SIZE:
         return this.#writeGuestPageSize(value);
-      case VIRTIO_MMIO_QUEUE_SEL:
-        this.#selectors.queueSel = value;
-        return;
       case VIRTIO_MMIO_QUEUE_SIZE:
       case VIRTIO_MMIO_QUEUE_ALIGN:
       case VIRTIO_MMIO_QUEUE_PFN:
         return this.#writeQueueRegister(offset, value);
       default:
+        if (writeSharedRegister(this.#transport, this.#selectors, offset, value)) return;
         this.#transport.misuse(writeMistake(LEGACY_REGISTERS, offset), offset);
     }
   }

@@ -10,15 +10,12 @@ import {
 } from "../virtio-features.ts";
 import type { MmioTransport } from "./mmio-transport.ts";
 import { ModernQueue } from "./modern-queue.ts";
-import { type RegisterBank, readSharedRegister, type Selectors } from "./register-bank.ts";
+import { type RegisterBank, readSharedRegister, type Selectors, writeSharedRegister } from "./register-bank.ts";
 import {
   MODERN_REGISTERS,
   readMistake,
   VIRTIO_MMIO_CONFIG_GENERATION,
-  VIRTIO_MMIO_DEVICE_FEATURES_SEL,
   VIRTIO_MMIO_DRIVER_FEATURES,
-  VIRTIO_MMIO_DRIVER_FEATURES_SEL,
-  VIRTIO_MMIO_INTERRUPT_ACK,
   VIRTIO_MMIO_QUEUE_DESC_HIGH,
   VIRTIO_MMIO_QUEUE_DESC_LOW,
   VIRTIO_MMIO_QUEUE_DEVICE_HIGH,
@@ -28,7 +25,6 @@ import {
   VIRTIO_MMIO_QUEUE_NOTIFY,
   VIRTIO_MMIO_QUEUE_READY,
   VIRTIO_MMIO_QUEUE_RESET,
-  VIRTIO_MMIO_QUEUE_SEL,
   VIRTIO_MMIO_QUEUE_SIZE,
   VIRTIO_MMIO_SHM_BASE_HIGH,
   VIRTIO_MMIO_SHM_BASE_LOW,
@@ -105,21 +101,10 @@ export class ModernBank implements RegisterBank {
         // §3.1.1: the device uses no buffer before DRIVER_OK; it looks at every queue once that is set.
         this.#transport.misuse("NotifyIgnored", value);
         return;
-      case VIRTIO_MMIO_INTERRUPT_ACK:
-        return this.#transport.acknowledgeInterrupt(value);
       case VIRTIO_MMIO_STATUS:
         return this.#writeStatus(value);
-      case VIRTIO_MMIO_DEVICE_FEATURES_SEL:
-        this.#selectors.deviceFeaturesSel = value;
-        return;
-      case VIRTIO_MMIO_DRIVER_FEATURES_SEL:
-        this.#selectors.driverFeaturesSel = value;
-        return;
       case VIRTIO_MMIO_DRIVER_FEATURES:
         return this.#writeDriverFeatures(value);
-      case VIRTIO_MMIO_QUEUE_SEL:
-        this.#selectors.queueSel = value;
-        return;
       case VIRTIO_MMIO_QUEUE_SIZE:
       case VIRTIO_MMIO_QUEUE_DESC_LOW:
       case VIRTIO_MMIO_QUEUE_DESC_HIGH:
@@ -135,6 +120,7 @@ export class ModernBank implements RegisterBank {
       case VIRTIO_MMIO_SHM_SEL:
         return; // no region to select
       default:
+        if (writeSharedRegister(this.#transport, this.#selectors, offset, value)) return;
         this.#transport.misuse(writeMistake(MODERN_REGISTERS, offset), offset);
     }
   }

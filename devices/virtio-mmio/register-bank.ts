@@ -4,9 +4,13 @@ import { featureWord } from "../virtio-features.ts";
 import type { MmioTransport } from "./mmio-transport.ts";
 import {
   VIRTIO_MMIO_DEVICE_FEATURES,
+  VIRTIO_MMIO_DEVICE_FEATURES_SEL,
   VIRTIO_MMIO_DEVICE_ID,
+  VIRTIO_MMIO_DRIVER_FEATURES_SEL,
+  VIRTIO_MMIO_INTERRUPT_ACK,
   VIRTIO_MMIO_INTERRUPT_STATUS,
   VIRTIO_MMIO_MAGIC_VALUE,
+  VIRTIO_MMIO_QUEUE_SEL,
   VIRTIO_MMIO_QUEUE_SIZE_MAX,
   VIRTIO_MMIO_STATUS,
   VIRTIO_MMIO_VENDOR_ID,
@@ -54,5 +58,30 @@ export function readSharedRegister(transport: MmioTransport, selectors: Selector
       return transport.status;
     default:
       return undefined;
+  }
+}
+
+/** Writes a register that both versions take in the same way; false where `offset` is none of them. */
+export function writeSharedRegister(
+  transport: MmioTransport,
+  selectors: Selectors,
+  offset: number,
+  value: number,
+): boolean {
+  switch (offset) {
+    case VIRTIO_MMIO_INTERRUPT_ACK:
+      transport.acknowledgeInterrupt(value);
+      return true;
+    case VIRTIO_MMIO_DEVICE_FEATURES_SEL:
+      selectors.deviceFeaturesSel = value;
+      return true;
+    case VIRTIO_MMIO_DRIVER_FEATURES_SEL:
+      selectors.driverFeaturesSel = value;
+      return true;
+    case VIRTIO_MMIO_QUEUE_SEL:
+      selectors.queueSel = value;
+      return true;
+    default:
+      return false;
   }
 }
