@@ -35,6 +35,7 @@ export async function activateNode(services: ActivationServices, node: BlockNode
   if (node.active) return;
   for (const { node: child } of node.driver.children) await activateNode(services, child);
   using _drained = await node.drain();
+  if (node.active) return;
   node.setActive(true);
   try {
     await lookAnew(services, node);
@@ -49,7 +50,9 @@ export async function activateNode(services: ActivationServices, node: BlockNode
   for (const bitmap of node.bitmaps) bitmap.skipStore = false;
 }
 
+/** Only from here on nobody else may write to what stands below, which may have been active for long. */
 async function lookAnew(services: ActivationServices, node: BlockNode): Promise<void> {
+  for (const { node: child } of node.driver.children) await lookBelow(child);
   const driver = await services.openAnew(node);
   if (driver === undefined) await node.driver.activate?.();
   else {
@@ -63,6 +66,12 @@ async function lookAnew(services: ActivationServices, node: BlockNode): Promise<
     }
     await before.close();
   }
+  node.childResized();
+}
+
+async function lookBelow(node: BlockNode): Promise<void> {
+  for (const { node: child } of node.driver.children) await lookBelow(child);
+  await node.driver.activate?.();
   node.childResized();
 }
 

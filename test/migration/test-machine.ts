@@ -1,6 +1,5 @@
 // A machine that is nothing but nodes and a run state, and migrates over pipes.
 import type { Clock } from "../../src/base/clock.ts";
-import { QmpError } from "../../src/base/errors.ts";
 import { RunState, type RunStateName } from "../../src/base/run-state.ts";
 import type { DirtyBitmap } from "../../src/bitmap/dirty-bitmap.ts";
 import { InactivationError } from "../../src/block/activation.ts";
@@ -8,9 +7,9 @@ import { nullOpener } from "../../src/block/drivers/memory-openers.ts";
 import { BlockGraph } from "../../src/block/graph.ts";
 import type { IncomingHost } from "../../src/migration/incoming-migration.ts";
 import { Migration } from "../../src/migration/migration.ts";
-import type { MigrationChannel, MigrationChannels } from "../../src/migration/migration-address.ts";
 import type { MigrationCapability } from "../../src/migration/migration-settings.ts";
 import { PipeEnd, type PipeFaults } from "./pipe.ts";
+import { PipeChannels } from "./pipe-channels.ts";
 
 /** Timers are due a turn of the loop later, whatever they say; that is how long they took. */
 export class HastyClock implements Clock {
@@ -52,14 +51,9 @@ export class TestMachine {
   readonly events: string[] = [];
   readonly lines: string[] = [];
   lost = false;
-  /** What the next connection does. */
-  faults: PipeFaults = {};
-  destination: TestMachine | undefined;
-  /** The last connection's end. */
-  pipe: PipeEnd | undefined;
+  readonly #channels = new PipeChannels();
   refuseInactivation = false;
   onInactivate: () => void = () => {};
-  #onChannel: ((channel: MigrationChannel) => void) | undefined;
   #wake: (() => void)[] = [];
 
   private constructor(incoming: boolean) {
@@ -74,7 +68,7 @@ export class TestMachine {
       graph: this.graph,
       clock,
       runState: this.runState,
-      channels: this.#channels(),
+      channels: this.#channels,
       stop: async (state) => {
         if (!this.runState.stop(state)) this.runState.restate(state);
       },
@@ -103,6 +97,20 @@ export class TestMachine {
     }
     if (incoming) await machine.migration.awaitIncoming("unix:in");
     return machine;
+  }
+
+  set destination(machine: TestMachine | undefined) {
+    this.#channels.destination = machine === undefined ? undefined : machine.#channels;
+  }
+
+  /** What the next connection does. */
+  set faults(faults: PipeFaults) {
+    this.#channels.faults = faults;
+  }
+
+  /** The last connection's end. */
+  get pipe(): PipeEnd | undefined {
+    return this.#channels.pipe;
   }
 
   capabilities(...names: readonly MigrationCapability[]): this {
@@ -145,7 +153,7 @@ export class TestMachine {
   /** Sends what it likes to the machine that waits. */
   async feed(stream: Uint8Array): Promise<void> {
     const [source, destination] = PipeEnd.pair();
-    this.#onChannel!({ stream: destination, kind: "socket" });
+    this.#channels.accept(destination);
     source.write(stream);
     await source.end();
     await this.until("completed", "failed");
@@ -155,24 +163,6 @@ export class TestMachine {
     await this.graph.activateAll();
     if (state === "running") this.runState.resume();
     else this.runState.restate(state);
-  }
-
-  #channels(): MigrationChannels {
-    return {
-      check: () => {},
-      connect: async () => {
-        const [source, end] = PipeEnd.pair(this.faults);
-        this.pipe = source;
-        const target = this.destination;
-        if (target === undefined) throw new QmpError("Failed to connect to 'in': Connection refused");
-        target.#onChannel!({ stream: end, kind: "socket" });
-        return { stream: source, kind: "socket" };
-      },
-      listen: async (address, onChannel) => {
-        this.#onChannel = onChannel;
-        return { address, close: async () => {} };
-      },
-    };
   }
 
   #note(event: string): void {
