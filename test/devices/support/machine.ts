@@ -74,3 +74,8 @@ export function makeMachine(options: MachineOptions = {}): TestMachine {
   const guest = new Guest(target);
   return { memory, line, driver, node, backend, bank, target, guest, registers: guest.registers };
 }
+
+/** Every register and all of the configuration, as they read now. */
+export function snapshot({ registers }: TestMachine): number[] {
+  return Array.from({ length: 0x80 }, (_, i) => registers.read(4 * i));
+}
