@@ -1,17 +1,14 @@
 // Debian's i386 packages, fetched by name into a cache with a package list of its own: nothing is installed on this system.
 import { execFile } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 
 const run = promisify(execFile);
 
-const SOURCE =
-  "deb [arch=i386 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm main\n";
-
 /**
  * Unpacks packages into `folder`, unless they have been before. `names` may hold packages that only depend on others, as
- * `linux-image-686` does: then the first package that they depend on is taken. Signatures are checked by apt.
+ * `linux-image-686` does: then the first package that they depend on is taken. They come from where this system's own packages do, and apt checks signatures.
  */
 export async function unpackDebianPackages(folder: string, names: readonly string[]): Promise<void> {
   const done = join(folder, "done");
@@ -21,17 +18,23 @@ export async function unpackDebianPackages(folder: string, names: readonly strin
   for (const part of ["lists/partial", "cache/archives/partial", "unpacked"]) {
     mkdirSync(join(folder, part), { recursive: true });
   }
-  writeFileSync(join(folder, "sources.list"), SOURCE);
   const options = aptOptions(folder);
-  await run("apt-get", [...options, "-q", "update"]);
-  const wanted: string[] = [];
-  for (const name of names) wanted.push(await realPackage(options, name));
-  await run("apt-get", [...options, "-q", "download", ...wanted], { cwd: folder });
+  // A source that has nothing for i386 fails the update and does no harm: what counts is that the packages can be had.
+  const updated = run("apt-get", [...options, "-q", "update"]);
+  await updated.catch(() => {});
+  try {
+    const wanted: string[] = [];
+    for (const name of names) wanted.push(await realPackage(options, name));
+    await run("apt-get", [...options, "-q", "download", ...wanted], { cwd: folder });
+  } catch (error) {
+    await updated;
+    throw error;
+  }
   for (const file of readdirSync(folder).filter((name) => name.endsWith(".deb"))) {
     await run("dpkg-deb", ["--extract", join(folder, file), unpacked]);
     rmSync(join(folder, file));
   }
-  renameSync(join(folder, "sources.list"), done);
+  writeFileSync(done, "");
 }
 
 /** Where `unpackDebianPackages` puts what is in the packages. */
@@ -45,8 +48,6 @@ function aptOptions(folder: string): readonly string[] {
     "APT::Architectures=i386",
     "APT::Sandbox::User=root",
     "Acquire::Languages=none",
-    `Dir::Etc::sourcelist=${join(folder, "sources.list")}`,
-    "Dir::Etc::sourceparts=-",
     `Dir::State=${folder}`,
     "Dir::State::status=/dev/null",
     `Dir::Cache=${join(folder, "cache")}`,
