@@ -15,6 +15,12 @@ export interface ImageBitmap {
   readonly inconsistent: boolean;
 }
 
+export interface ImageMachineOptions {
+  readonly incoming?: boolean;
+  /** `dirty-bitmaps` by default. */
+  readonly capabilities?: readonly string[];
+}
+
 export class ImageMachine {
   readonly monitor: SystemMonitor;
   readonly channels: PipeChannels = new PipeChannels();
@@ -45,17 +51,16 @@ export class ImageMachine {
     });
   }
 
-  /** With a qcow2 node for each name, on the file there. Waits for a migration if it is `incoming`. */
+  /** With nodes of these names and options. Waits for a migration if it is `incoming`. Throws where a node cannot be opened. */
   static async create(
-    images: Readonly<Record<string, string>>,
-    options: { incoming?: boolean; capabilities?: readonly string[] } = {},
+    nodes: Readonly<Record<string, object>>,
+    options: ImageMachineOptions = {},
   ): Promise<ImageMachine> {
     const { incoming = false, capabilities = ["dirty-bitmaps"] } = options;
     const machine = new ImageMachine(incoming);
     await machine.capabilities("events", ...capabilities);
-    for (const [name, filename] of Object.entries(images)) {
-      await machine.run("blockdev-add", { driver: "qcow2", "node-name": name, file: { driver: "file", filename } });
-    }
+    for (const [name, node] of Object.entries(nodes))
+      await machine.monitor.server.execute("blockdev-add", { ...node, "node-name": name });
     if (incoming) await machine.monitor.machine.migration.awaitIncoming("unix:in");
     return machine;
   }

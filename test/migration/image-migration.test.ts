@@ -1,72 +1,34 @@
 // Images and their bitmaps through a migration, between machines in this process: docs/reference/persistence-migration.md §4.
-import { copyFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { dirtyExtents, type ShownBitmap } from "../block/drivers/qcow2/bitmap-tools.ts";
-import { CLEAN, ImageFolder } from "../block/drivers/qcow2/qcow2-images.ts";
+import { CLEAN } from "../block/drivers/qcow2/qcow2-images.ts";
 import { describeWithTools } from "../support/tools.ts";
-import { ImageMachine } from "./image-machine.ts";
+import type { ImageMachine } from "./image-machine.ts";
+import { DISK_BYTES, ImageRig, NO_FLAGS, persistentOnes } from "./image-rig.ts";
 
-let folder: ImageFolder;
-let machines: ImageMachine[];
+let rig: ImageRig;
 beforeEach(async () => {
-  folder = new ImageFolder();
-  machines = [];
-  await folder.create("a", { size: 1 << 20 });
+  rig = new ImageRig();
+  await rig.createImage("a");
 });
-afterEach(async () => {
-  for (const machine of machines) await machine.quit();
-  await folder.dispose();
-});
+afterEach(() => rig.dispose());
 
 const NOTHING: readonly string[] = [];
 const BITMAPS = ["dirty-bitmaps"];
 const REFUSED = "write failed: Operation not permitted";
-
-async function machine(image: string, options: Parameters<typeof ImageMachine.create>[1] = {}): Promise<ImageMachine> {
-  const made = await ImageMachine.create({ q: folder.file(image) }, options);
-  machines.push(made);
-  return made;
-}
-
-async function quit(one: ImageMachine): Promise<void> {
-  machines.splice(machines.indexOf(one), 1);
-  await one.quit();
-}
-
-/**
- * A source on `a`, which has stored a bitmap before: `old` is in use in the image, `new` and the disabled `off` are not there yet, and
- * `passing` never will be.
- */
-async function source(capabilities: readonly string[]): Promise<ImageMachine> {
-  const before = await machine("a");
-  await before.run("block-dirty-bitmap-add", { node: "q", name: "old", persistent: true });
-  await before.io("q", "write -P 1 0 64k");
-  await quit(before);
-  const made = await machine("a", { capabilities });
-  for (const [name, persistent] of [
-    ["new", true],
-    ["off", true],
-    ["passing", false],
-  ] as const)
-    await made.run("block-dirty-bitmap-add", { node: "q", name, persistent });
-  await made.io("q", "write -P 2 256k 128k");
-  await made.run("block-dirty-bitmap-disable", { node: "q", name: "off" });
-  await made.io("q", "write -P 3 512k 64k");
-  return made;
-}
+const STORED = { old: ["auto"], new: ["auto"], off: NO_FLAGS };
 
 /** Where the source's image is too, or where one is that a mirror has filled with the same data and no bitmaps. */
 async function destination(shared: boolean, capabilities: readonly string[]): Promise<ImageMachine> {
   if (!shared) {
-    await folder.create("b", { size: 1 << 20 });
+    await rig.folder.create("b", { size: DISK_BYTES });
     for (const write of ["-P 1 0 64k", "-P 2 256k 128k", "-P 3 512k 64k"])
-      folder.run("qemu-io", "-f", "qcow2", "-c", `write ${write}`, "b");
+      rig.folder.run("qemu-io", "-f", "qcow2", "-c", `write ${write}`, "b");
   }
-  return machine(shared ? "a" : "b", { incoming: true, capabilities });
+  return rig.machine(shared ? "a" : "b", { incoming: true, capabilities });
 }
 
 async function migrated(shared: boolean, capabilities: readonly string[]) {
-  const from = await source(capabilities);
+  const from = await rig.source("a", capabilities);
   const to = await destination(shared, capabilities);
   from.channels.destination = to.channels;
   expect([to.state, to.node("q").active, to.node("q").bitmaps.count]).toEqual(["inmigrate", false, 0]);
@@ -83,71 +45,61 @@ async function migrated(shared: boolean, capabilities: readonly string[]) {
 
 const names = (bitmaps: object): string[] => Object.keys(bitmaps);
 
-/** As `qemu-img info` shows them, also of an image that is in use. */
-function flagsOf(image: string): Record<string, readonly string[]> {
-  const info = JSON.parse(folder.run("qemu-img", "info", "-U", "--output=json", image)) as {
-    "format-specific": { data: { bitmaps?: ShownBitmap[] } };
-  };
-  const { bitmaps = [] } = info["format-specific"].data;
-  return Object.fromEntries(bitmaps.map(({ name, flags }) => [name, flags]));
-}
-
 describeWithTools(["qemu-img", "qemu-io", "qemu-nbd", "nbdinfo"], "a migration that completes", () => {
   it("with the capability, on shared storage: all bitmaps go through the channel, and the destination stores them", async () => {
     const { from, to, before } = await migrated(true, BITMAPS);
     expect(await to.bitmaps()).toEqual(before);
     expect(await from.bitmaps()).toEqual(before);
-    expect(flagsOf("a")).toEqual({ old: ["in-use", "auto"] });
-    await quit(from);
+    expect(rig.flags("a")).toEqual({ old: ["in-use", "auto"] });
+    await rig.quit(from);
     await to.io("q", "write -P 4 960k 64k");
     expect((await to.bitmaps())["q/off"]).toEqual(before["q/off"]);
-    await quit(to);
-    expect(flagsOf("a")).toEqual({ old: ["auto"], new: ["auto"], off: NOTHING });
-    expect(folder.check("a")).toBe(CLEAN);
-    expect(dirtyExtents(folder, "a", "old")).toEqual([
-      [0, 64 << 10],
-      [256 << 10, 128 << 10],
-      [512 << 10, 64 << 10],
-      [960 << 10, 64 << 10],
+    await rig.quit(to);
+    expect(rig.flags("a")).toEqual(STORED);
+    expect(rig.folder.check("a")).toBe(CLEAN);
+    expect(rig.dirtyKib("a", "old")).toEqual([
+      [0, 64],
+      [256, 128],
+      [512, 64],
+      [960, 64],
     ]);
-    expect(dirtyExtents(folder, "a", "off")).toEqual([[256 << 10, 128 << 10]]);
+    expect(rig.dirtyKib("a", "off")).toEqual([[256, 128]]);
   });
 
   it("with the capability, on storage of its own: they are stored there, and in use or absent in the source's image", async () => {
     const { from, to, before } = await migrated(false, BITMAPS);
     expect(await to.bitmaps()).toEqual(before);
-    await quit(to);
-    await quit(from);
-    expect(flagsOf("b")).toEqual({ old: ["auto"], new: ["auto"], off: NOTHING });
-    expect(flagsOf("a")).toEqual({ old: ["in-use", "auto"] });
-    expect([folder.check("a"), folder.check("b")]).toEqual([CLEAN, CLEAN]);
-    const again = await machine("a");
+    await rig.quit(to);
+    await rig.quit(from);
+    expect(rig.flags("b")).toEqual(STORED);
+    expect(rig.flags("a")).toEqual({ old: ["in-use", "auto"] });
+    expect([rig.folder.check("a"), rig.folder.check("b")]).toEqual([CLEAN, CLEAN]);
+    const again = await rig.machine("a");
     expect(await again.bitmaps()).toMatchObject({ "q/old": { inconsistent: true, recording: false } });
     expect(names(await again.bitmaps())).toEqual(["q/old"]);
   });
 
   it("without it, on shared storage: persistent ones go through the image, transient ones stay", async () => {
     const { from, to, before } = await migrated(true, NOTHING);
-    const { "q/passing": passing, ...persistent } = before;
-    expect(await to.bitmaps()).toEqual(persistent);
-    expect(await from.bitmaps()).toEqual({ "q/passing": passing });
-    expect(flagsOf("a")).toEqual({ old: ["in-use", "auto"], new: ["in-use", "auto"], off: ["in-use"] });
+    expect(await to.bitmaps()).toEqual(persistentOnes(before));
+    expect(await from.bitmaps()).toEqual({ "q/passing": before["q/passing"] });
+    expect(rig.flags("a")).toEqual({ old: ["in-use", "auto"], new: ["in-use", "auto"], off: ["in-use"] });
     await to.io("q", "write -P 4 960k 64k");
-    await quit(to);
-    await quit(from);
-    expect(flagsOf("a")).toEqual({ old: ["auto"], new: ["auto"], off: NOTHING });
-    expect(dirtyExtents(folder, "a", "new").at(-1)).toEqual([960 << 10, 64 << 10]);
-    expect(folder.check("a")).toBe(CLEAN);
+    await rig.quit(to);
+    await rig.quit(from);
+    expect(rig.flags("a")).toEqual(STORED);
+    expect(rig.dirtyKib("a", "new").at(-1)).toEqual([960, 64]);
+    expect(rig.folder.check("a")).toBe(CLEAN);
   });
 
   it("without it, on storage of its own: they stay in the source's image, and the destination has none", async () => {
     const { from, to } = await migrated(false, NOTHING);
     expect(await to.bitmaps()).toEqual({});
-    await quit(to);
-    await quit(from);
-    expect(flagsOf("b")).toEqual({});
-    expect(flagsOf("a")).toEqual({ old: ["auto"], new: ["auto"], off: NOTHING });
-    expect([folder.check("a"), folder.check("b")]).toEqual([CLEAN, CLEAN]);
+    await rig.quit(to);
+    await rig.quit(from);
+    expect(rig.flags("b")).toEqual({});
+    expect(rig.flags("a")).toEqual(STORED);
+    expect([rig.folder.check("a"), rig.folder.check("b")]).toEqual([CLEAN, CLEAN]);
   });
 
   it("leaves the image to the destination: the source may not continue meanwhile, and does so afterwards", async () => {
@@ -157,23 +109,23 @@ describeWithTools(["qemu-img", "qemu-io", "qemu-nbd", "nbdinfo"], "a migration t
     expect(await from.human("cont")).toMatch(/^Error: Failed to get "write" lock/);
     expect(await from.io("q", "write 0 64k")).toBe(REFUSED);
     await to.io("q", "write -P 4 960k 64k");
-    await quit(to);
+    await rig.quit(to);
     expect(await from.run("cont")).toEqual({});
     expect(from.state).toBe("running");
     expect((await from.bitmaps())["q/old"]).toMatchObject({ count: 5 << 16, recording: true });
     expect(await from.io("q", "read -P 4 960k 64k")).toBe("read 65536/65536 bytes at offset 983040");
-    await quit(from);
-    expect(folder.check("a")).toBe(CLEAN);
+    await rig.quit(from);
+    expect(rig.folder.check("a")).toBe(CLEAN);
   });
 });
 
 describeWithTools(["qemu-img", "qemu-nbd", "nbdinfo"], "a source that goes on after a migration that completed", () => {
   async function sent(capabilities: readonly string[]) {
-    const from = await source(capabilities);
+    const from = await rig.source("a", capabilities);
     from.channels.destination = "nowhere";
     const before = await from.bitmaps();
     expect(await from.migrate()).toBe("completed");
-    const image = flagsOf("a");
+    const image = rig.flags("a");
     from.events.length = 0;
     expect(await from.run("cont")).toEqual({});
     expect([from.state, from.events]).toEqual(["running", ["RESUME"]]);
@@ -186,22 +138,22 @@ describeWithTools(["qemu-img", "qemu-nbd", "nbdinfo"], "a source that goes on af
     expect(names(await from.bitmaps())).toEqual(names(before));
     expect(await from.bitmaps()).toEqual(before);
     await from.io("q", "write -P 4 960k 64k");
-    await quit(from);
-    expect(flagsOf("a")).toEqual({ old: ["auto"], new: ["auto"], off: NOTHING });
-    expect(dirtyExtents(folder, "a", "new").at(-1)).toEqual([960 << 10, 64 << 10]);
-    expect(folder.check("a")).toBe(CLEAN);
+    await rig.quit(from);
+    expect(rig.flags("a")).toEqual(STORED);
+    expect(rig.dirtyKib("a", "new").at(-1)).toEqual([960, 64]);
+    expect(rig.folder.check("a")).toBe(CLEAN);
   });
 
   it("without it loads them again, in front of the transient one", async () => {
     const { from, before, image } = await sent(NOTHING);
-    expect(image).toEqual({ old: ["auto"], new: ["auto"], off: NOTHING });
+    expect(image).toEqual(STORED);
     expect(await from.bitmaps()).toEqual(before);
     expect(names(await from.bitmaps()).at(-1)).toBe("q/passing");
-    expect(flagsOf("a")).toEqual({ old: ["in-use", "auto"], new: ["in-use", "auto"], off: ["in-use"] });
+    expect(rig.flags("a")).toEqual({ old: ["in-use", "auto"], new: ["in-use", "auto"], off: ["in-use"] });
     await from.io("q", "write -P 4 960k 64k");
-    await quit(from);
-    expect(dirtyExtents(folder, "a", "old").at(-1)).toEqual([960 << 10, 64 << 10]);
-    expect(folder.check("a")).toBe(CLEAN);
+    await rig.quit(from);
+    expect(rig.dirtyKib("a", "old").at(-1)).toEqual([960, 64]);
+    expect(rig.folder.check("a")).toBe(CLEAN);
   });
 
   it("may migrate again", async () => {
@@ -214,15 +166,15 @@ describeWithTools(["qemu-img", "qemu-nbd", "nbdinfo"], "a source that goes on af
   });
 
   it("cannot where the image has a bitmap of a name that it has in memory, until somebody removes that", async () => {
-    const from = await source(BITMAPS);
+    const from = await rig.source("a", BITMAPS);
     from.channels.destination = "nowhere";
     await from.migrate();
-    folder.run("qemu-img", "bitmap", "--add", "a", "new");
+    rig.folder.run("qemu-img", "bitmap", "--add", "a", "new");
     const text = "Could not reopen qcow2 layer: Bitmap already exists: new";
     expect(await from.run("cont")).toBe(text);
     expect([from.state, from.node("q").active]).toEqual(["postmigrate", false]);
     expect(await from.human("c")).toBe(`Error: ${text}\r\n`);
-    folder.run("qemu-img", "bitmap", "--remove", "a", "new");
+    rig.folder.run("qemu-img", "bitmap", "--remove", "a", "new");
     expect(await from.run("cont")).toEqual({});
     expect(from.state).toBe("running");
   });
@@ -230,14 +182,13 @@ describeWithTools(["qemu-img", "qemu-nbd", "nbdinfo"], "a source that goes on af
 
 describe("a destination", () => {
   it("has inactive images until it has arrived, also those that come by blockdev-add, whatever they say", async () => {
-    const to = await ImageMachine.create({}, { incoming: true });
-    machines.push(to);
-    await folder.create("b", { size: 1 << 20 });
+    const to = await rig.machine({}, { incoming: true });
+    await rig.folder.create("b", { size: DISK_BYTES });
     const add = (name: string, options: object): Promise<unknown> =>
       to.run("blockdev-add", {
         driver: "qcow2",
         "node-name": name,
-        file: { driver: "file", filename: folder.file(name), ...options },
+        file: { driver: "file", filename: rig.folder.file(name), ...options },
         ...options,
       });
     expect(await add("a", {})).toEqual({});
@@ -246,8 +197,7 @@ describe("a destination", () => {
     expect(await nodes()).toMatchObject(new Array(4).fill({ active: false }));
     expect(await to.io("a", "write 0 64k")).toBe(REFUSED);
     expect(await to.run("block_resize", { "node-name": "a", size: 2 << 20 })).toBe("Image is read-only");
-    const from = await ImageMachine.create({});
-    machines.push(from);
+    const from = await rig.machine({});
     from.channels.destination = to.channels;
     expect(await from.migrate()).toBe("completed");
     await to.until("completed");
@@ -256,21 +206,18 @@ describe("a destination", () => {
   });
 
   it("leaves the image as it is when it quits without a migration", async () => {
-    const first = await source(BITMAPS);
-    await quit(first);
-    copyFileSync(folder.file("a"), folder.file("before"));
-    const to = await machine("a", { incoming: true });
+    rig.copy("a", "before");
+    const to = await rig.machine("a", { incoming: true });
     await to.run("cont");
-    await quit(to);
-    expect(folder.run("cmp", "a", "before")).toBe("");
+    await rig.quit(to);
+    expect(rig.folder.run("cmp", "a", "before")).toBe("");
   });
 
   it("that is paused takes images at once, or with late-block-activate when it continues", async () => {
     for (const late of [false, true]) {
-      const from = await ImageMachine.create({ q: folder.file("a") }, { capabilities: NOTHING });
-      machines.push(from);
+      const from = await rig.machine("a", { capabilities: NOTHING });
       await from.run("stop");
-      const to = await machine("a", { incoming: true, capabilities: late ? ["late-block-activate"] : NOTHING });
+      const to = await rig.machine("a", { incoming: true, capabilities: late ? ["late-block-activate"] : NOTHING });
       from.channels.destination = to.channels;
       expect(await from.migrate()).toBe("completed");
       await to.until("completed");
@@ -278,19 +225,19 @@ describe("a destination", () => {
       expect([to.state, to.node("q").active]).toEqual(["paused", !late]);
       expect(await to.run("cont")).toEqual({});
       expect([to.state, to.node("q").active]).toEqual(["running", true]);
-      await quit(from);
-      await quit(to);
+      await rig.quit(from);
+      await rig.quit(to);
     }
   });
 
   it("arrives without its image where a bitmap that came is there too, and tells of it", async () => {
-    const from = await machine("a");
+    const from = await rig.machine("a");
     await from.run("block-dirty-bitmap-add", { node: "q", name: "b" });
-    await folder.create("b", { size: 1 << 20 });
-    const other = await machine("b");
+    await rig.folder.create("b", { size: DISK_BYTES });
+    const other = await rig.machine("b");
     await other.run("block-dirty-bitmap-add", { node: "q", name: "b", persistent: true });
-    await quit(other);
-    const to = await machine("b", { incoming: true });
+    await rig.quit(other);
+    const to = await rig.machine("b", { incoming: true });
     from.channels.destination = to.channels;
     expect(await from.migrate()).toBe("completed");
     await to.until("completed");
