@@ -221,11 +221,8 @@ export class BlockNode extends GraphNode {
     this.childResized();
   }
 
-  /**
-   * Makes it longer while requests are in flight, for a format above whose image grows. What is added reads as zeroes. Fails as the
-   * driver fails, and with ENOTSUP where its length is fixed.
-   */
-  async extend(lengthBytes: number): Promise<void> {
+  /** Makes it longer while requests are in flight, for a format above. What is added reads as zeroes. ENOTSUP where the length is fixed. */
+  extend(lengthBytes: number): void | Promise<void> {
     this.#checkOpen();
     if (this.#readOnly || !this.active) throw new BlockError("EPERM", "Block node is read-only");
     const { driver } = this;
@@ -233,7 +230,8 @@ export class BlockNode extends GraphNode {
       throw new BlockError("ENOTSUP", "Image format driver does not support resize");
     if (lengthBytes > MAX_NODE_BYTES) throw new BlockError("EFBIG");
     this.bitmaps.checkTruncate(lengthBytes);
-    await (driver.extend === undefined ? driver.resize!(lengthBytes) : driver.extend(lengthBytes));
+    const pending = driver.extend === undefined ? driver.resize!(lengthBytes) : driver.extend(lengthBytes);
+    if (pending !== undefined) return pending.then(() => this.childResized());
     this.childResized();
   }
 

@@ -92,9 +92,9 @@ export class RawDriver implements BlockDriver {
     await this.#file.resize(lengthBytes + this.offsetBytes);
   }
 
-  async extend(lengthBytes: number): Promise<void> {
+  extend(lengthBytes: number): void | Promise<void> {
     if (this.sizeBytes !== undefined) throw new BlockError("ENOTSUP", "Cannot resize fixed-size raw disks");
-    await this.#file.extend(lengthBytes + this.offsetBytes);
+    return this.#file.extend(lengthBytes + this.offsetBytes);
   }
 
   async close(): Promise<void> {}

@@ -165,7 +165,7 @@ export class BlkdebugDriver implements BlockDriver {
     return this.#image.resize(lengthBytes);
   }
 
-  extend(lengthBytes: number): Promise<void> {
+  extend(lengthBytes: number): void | Promise<void> {
     return this.#image.extend(lengthBytes);
   }
 

@@ -69,7 +69,7 @@ export class ThrottleDriver implements BlockDriver {
     return this.#file.resize(lengthBytes);
   }
 
-  extend(lengthBytes: number): Promise<void> {
+  extend(lengthBytes: number): void | Promise<void> {
     return this.#file.extend(lengthBytes);
   }
 

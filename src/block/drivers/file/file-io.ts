@@ -1,6 +1,16 @@
 // The system calls that a file driver makes on an open image, as a seam: tests put failing and recording ones in their place.
 
-import { fdatasync, ftruncate, readSync, readv, readvSync, writeSync, writev, writevSync } from "node:fs";
+import {
+  fdatasync,
+  ftruncate,
+  ftruncateSync,
+  readSync,
+  readv,
+  readvSync,
+  writeSync,
+  writev,
+  writevSync,
+} from "node:fs";
 
 /** Called once with the error, or with what the call gives. */
 export type IoCallback = (error: Error | null, count: number) => void;
@@ -18,6 +28,7 @@ export interface FileIo {
   writev(fd: number, views: readonly Uint8Array[], position: number, done: IoCallback): void;
   fdatasync(fd: number, done: (error: Error | null) => void): void;
   ftruncate(fd: number, lengthBytes: number, done: (error: Error | null) => void): void;
+  ftruncateSync(fd: number, lengthBytes: number): void;
 }
 
 /** The operating system's own. */
@@ -30,6 +41,7 @@ export const nodeFileIo: FileIo = {
   writev,
   fdatasync,
   ftruncate,
+  ftruncateSync,
 };
 
 /** True for errors that say nothing about the request: it is made again. */

@@ -80,6 +80,33 @@ export class ClusterAllocator {
     const offsetBytes = start * clusterBytes;
     this.#checkFree(offsetBytes, count * clusterBytes);
     for (let cluster = start; cluster < start + count; cluster++) await this.#refcounts.change(cluster, 1);
+    return this.#taken(start, count);
+  }
+
+  /**
+   * As `allocate`, within the call, where one block in memory counts all the clusters that this looks at; undefined elsewhere, and
+   * then nothing has changed.
+   */
+  allocateNow(count: number): HostRun | undefined {
+    const { clusterBytes, refcountsPerBlock } = this.#layout;
+    let start = this.#firstFree;
+    const block = this.#refcounts.peekBlock(start);
+    if (block === undefined) return undefined;
+    const blockEnd = (Math.floor(start / refcountsPerBlock) + 1) * refcountsPerBlock;
+    const end = Math.min(blockEnd, Math.floor(MAX_HOST_BYTES / clusterBytes));
+    for (let cluster = start; cluster < start + count; cluster++) {
+      if (cluster >= end) return undefined;
+      const pinned = this.#pins.size > 0 && this.#pins.has(cluster);
+      if (pinned || this.#refcounts.getIn(block, cluster) !== 0) start = cluster + 1;
+    }
+    this.#checkFree(start * clusterBytes, count * clusterBytes);
+    for (let cluster = start; cluster < start + count; cluster++) this.#refcounts.takeIn(block, cluster);
+    return this.#taken(start, count);
+  }
+
+  #taken(start: number, count: number): HostRun {
+    const { clusterBytes } = this.#layout;
+    const offsetBytes = start * clusterBytes;
     this.#firstFree = start + count;
     const fresh = this.#file.takeFresh(offsetBytes, count * clusterBytes);
     return { offsetBytes, clusters: count, fresh };

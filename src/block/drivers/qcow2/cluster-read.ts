@@ -53,6 +53,16 @@ export class ClusterReader {
     return true;
   }
 
+  /** As `readsAsZeroes`, as far as tables in memory tell. */
+  readsAsZeroesNow(offsetBytes: number, endBytes: number): boolean {
+    const backingEnd = this.#backing?.lengthBytes ?? 0;
+    for (let at = offsetBytes; at < endBytes; at += this.#length) {
+      if (!this.#find(at, endBytes - at)) return false;
+      if (this.#kind !== ZERO && (this.#kind !== UNALLOCATED || at < backingEnd)) return false;
+    }
+    return true;
+  }
+
   async isCompressed(offsetBytes: number): Promise<boolean> {
     while (!this.#find(offsetBytes, 1)) await this.#load(offsetBytes);
     return this.#kind === COMPRESSED;

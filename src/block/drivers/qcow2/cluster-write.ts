@@ -6,25 +6,19 @@ import type { FreeReason, HostRun } from "./allocator.ts";
 import { NORMAL } from "./cluster-mapping.ts";
 import type { ClusterReader } from "./cluster-read.ts";
 import { compressCluster, writesCompressed } from "./compressed.ts";
-import { type CopyPlan, planCopy } from "./copy-on-write.ts";
 import { roundDown } from "./format.ts";
 import type { Qcow2Image } from "./image.ts";
+import { filledRange, type Placement, planPlacement } from "./placement.ts";
+import { attempt } from "./request-parts.ts";
 import type { CachedTable } from "./table-cache.ts";
 
-/** New clusters that one step takes at the most, in bytes. */
-const MAX_STEP_BYTES = 16 << 20;
-
-/** Where data go that have no place yet. */
-interface Placement extends HostRun {
-  /** The cluster was the entry's before. */
-  readonly reuse: boolean;
-  readonly first: CopyPlan;
-  readonly last: CopyPlan;
-}
+const NOT_NOW: unique symbol = Symbol("not now");
 
 /**
  * Data that may be overwritten in place are, at once and beside anything else. Whatever changes where a cluster is holds the lock of that
  * cluster from before it looks until the table is changed: the data are in the file before the table says where.
+ *
+ * What is done within the call needs no lock while nobody has it, and no promise.
  */
 export class ClusterWriter {
   readonly #image: Qcow2Image;
@@ -39,17 +33,34 @@ export class ClusterWriter {
   }
 
   write(offsetBytes: number, vector: IoVector): void | Promise<void> {
+    const outcome = this.#writeNow(offsetBytes, vector);
+    if (outcome !== NOT_NOW) return outcome;
+    return this.#image.mutex.busy ? this.#writeInTurn(offsetBytes, vector) : this.#writeLater(offsetBytes, vector);
+  }
+
+  /** Who takes the mutex makes others take it who come meanwhile, and so on as long as there are any: so it is tried once more without. */
+  async #writeInTurn(offsetBytes: number, vector: IoVector): Promise<void> {
+    await this.#image.mutex.turn();
+    const outcome = this.#writeNow(offsetBytes, vector);
+    return outcome === NOT_NOW ? this.#writeLater(offsetBytes, vector) : outcome;
+  }
+
+  #writeLater(offsetBytes: number, vector: IoVector): Promise<void> {
+    return this.#lock(offsetBytes, vector.byteLength, () => this.writeLocked(offsetBytes, vector));
+  }
+
+  /** Begins the request where nobody has to be waited for. */
+  #writeNow(offsetBytes: number, vector: IoVector): void | Promise<void> | typeof NOT_NOW {
     const { corrupt, file, mapping } = this.#image;
     if (corrupt) throw new BlockError("EIO");
-    if (file.quiet) {
-      const table = this.#ownTable(offsetBytes);
-      if (table !== undefined) {
-        mapping.find(table, offsetBytes, vector.byteLength);
-        if (mapping.kind === NORMAL && mapping.writable && mapping.lengthBytes === vector.byteLength)
-          return this.#overwrite(mapping.hostOffset, vector);
-      }
-    }
-    return this.#lock(offsetBytes, vector.byteLength, () => this.writeLocked(offsetBytes, vector));
+    const table = file.quiet ? this.#ownTable(offsetBytes) : undefined;
+    if (table === undefined) return NOT_NOW;
+    const length = vector.byteLength;
+    mapping.find(table, offsetBytes, length);
+    if (mapping.kind === NORMAL && mapping.writable && mapping.lengthBytes === length)
+      return this.#overwrite(mapping.hostOffset, vector);
+    const placement = this.#placeNow(table, offsetBytes, length);
+    return placement === undefined ? NOT_NOW : this.#writeNew(table, offsetBytes, vector, placement);
   }
 
   /** As `write`, for who has the locks of all clusters that it touches. */
@@ -125,14 +136,7 @@ export class ClusterWriter {
     const start = roundDown(offsetBytes, clusterBytes);
     const end = Math.min(offsetBytes + vector.byteLength, start + placement.clusters * clusterBytes);
     vector.dropBack(vector.byteLength - (end - offsetBytes));
-    try {
-      await this.#fill(offsetBytes, end, vector, placement);
-    } catch (error) {
-      if (!placement.reuse)
-        await image.mutex.run(() => image.allocator.release(placement.offsetBytes, placement.clusters * clusterBytes));
-      throw error;
-    }
-    await image.mutex.run(() => this.#link(start, placement));
+    await this.#linkAfter(this.#fill(offsetBytes, end, vector, placement), start, placement);
     return end - offsetBytes;
   }
 
@@ -154,36 +158,60 @@ export class ClusterWriter {
   /** Finds room for the clusters of a write, up to the first that has its place. Within the mutex. */
   async #place(offsetBytes: number, lengthBytes: number): Promise<Placement> {
     const image = this.#image;
-    const { layout, mapping } = image;
-    const { clusterBytes } = layout;
+    const { clusterBytes } = image.layout;
     await image.beginChange();
     const table = await image.l2ForChange(offsetBytes);
-    const index = mapping.indexOf(offsetBytes);
-    const inFirst = offsetBytes % clusterBytes;
-    const ownsPlace = (at: number): boolean => mapping.hostCluster(table, at) !== 0 && mapping.isCopied(table, at);
-    const reuse = ownsPlace(index);
-    const most = Math.min(
-      Math.ceil((inFirst + lengthBytes) / clusterBytes),
-      layout.sliceEntries - index,
-      Math.max(1, MAX_STEP_BYTES / clusterBytes),
-    );
-    let clusters = 1;
-    while (!reuse && clusters < most && !ownsPlace(index + clusters)) clusters++;
-    const end = Math.min(inFirst + lengthBytes, clusters * clusterBytes);
-    const plan = (cluster: number): CopyPlan => {
-      const before = cluster * clusterBytes;
-      const range = { start: Math.max(0, inFirst - before), end: Math.min(end - before, clusterBytes), reuse };
-      return planCopy(layout, mapping, table, index + cluster, range);
-    };
-    const plans = { first: plan(0), last: plan(clusters - 1) };
-    if (reuse) {
-      const offset = alignedHost(image, table, index);
-      image.checkFree(offset, clusterBytes);
-      return { offsetBytes: offset, clusters: 1, fresh: false, reuse, ...plans };
+    const plan = planPlacement(image, table, offsetBytes, lengthBytes);
+    if (plan.reuse) {
+      const host = alignedHost(image, table, image.mapping.indexOf(offsetBytes));
+      image.checkFree(host, clusterBytes);
+      return { ...plan, offsetBytes: host, fresh: false };
     }
-    const run = await image.allocator.allocate(clusters);
-    await image.file.reach(run.offsetBytes + clusters * clusterBytes);
-    return { ...run, reuse, ...plans };
+    const run = await image.allocator.allocate(plan.clusters);
+    try {
+      await image.file.reach(run.offsetBytes + run.clusters * clusterBytes);
+    } catch (error) {
+      await this.#giveBack(run);
+      throw error;
+    }
+    return { ...plan, ...run };
+  }
+
+  /** New clusters for all of a write that needs nothing but them, its data and zeroes; undefined where somebody has to be waited for. */
+  #placeNow(table: CachedTable, offsetBytes: number, lengthBytes: number): Placement | undefined {
+    const image = this.#image;
+    const { clusterBytes } = image.layout;
+    if (image.mutex.busy || image.crowded || !image.changing) return undefined;
+    const end = offsetBytes + lengthBytes;
+    const first = Math.floor(offsetBytes / clusterBytes);
+    const last = Math.floor((end - 1) / clusterBytes);
+    if (image.locks.isHeld(first, last)) return undefined;
+    const plan = planPlacement(image, table, offsetBytes, lengthBytes);
+    if (plan.reuse || plan.clusters !== last - first + 1) return undefined;
+    const { from, to } = filledRange(image, offsetBytes, plan);
+    const reader = this.#reader;
+    if (!reader.readsAsZeroesNow(from, offsetBytes)) return undefined;
+    if (!reader.readsAsZeroesNow(end, Math.min(to, this.#diskBytes()))) return undefined;
+    const run = image.allocator.allocateNow(plan.clusters);
+    return run === undefined ? undefined : { ...plan, ...run };
+  }
+
+  /** Writes to what `#placeNow` found, in the same turn. */
+  #writeNew(table: CachedTable, offsetBytes: number, vector: IoVector, placement: Placement): void | Promise<void> {
+    const image = this.#image;
+    const start = roundDown(offsetBytes, image.layout.clusterBytes);
+    const end = offsetBytes + vector.byteLength;
+    const { from, to } = filledRange(image, offsetBytes, placement);
+    const dataAlone = placement.fresh || (from === offsetBytes && to === end);
+    const pending = attempt(() =>
+      dataAlone
+        ? image.file.write(placement.offsetBytes + (offsetBytes - start), vector)
+        : this.#fill(offsetBytes, end, vector, placement),
+    );
+    if (pending !== undefined)
+      return this.#lock(offsetBytes, vector.byteLength, () => this.#linkAfter(pending, start, placement));
+    this.#link(table, start, placement);
+    if (image.crowded) return image.mutex.run(() => image.settleIfCrowded());
   }
 
   /** Writes the data, and what is to stand before and behind them in their clusters. */
@@ -207,7 +235,9 @@ export class ClusterWriter {
     const { file } = this.#image;
     const end = Math.max(from, Math.min(to, this.#diskBytes()));
     if (await this.#reader.readsAsZeroes(from, end)) {
-      if (!fresh) await file.writeZeroes(host, to - from);
+      if (fresh) return;
+      await file.event("cluster_alloc_space");
+      await file.writeZeroes(host, to - from);
       return;
     }
     const bytes = new Uint8Array(to - from);
@@ -217,12 +247,30 @@ export class ClusterWriter {
     await file.writeBytes(host, bytes);
   }
 
-  /** The table says where the data are from now on. Within the mutex. */
-  async #link(start: number, placement: Placement): Promise<void> {
+  /** The table says where the data are when they are there; if that fails, nobody has the new clusters. */
+  async #linkAfter(filling: Promise<void>, start: number, placement: Placement): Promise<void> {
+    const image = this.#image;
+    try {
+      await filling;
+    } catch (error) {
+      if (!placement.reuse) await image.mutex.run(() => this.#giveBack(placement));
+      throw error;
+    }
+    await image.mutex.run(async () => {
+      this.#link(await image.l2ForChange(start), start, placement);
+      await image.settleIfCrowded();
+    });
+  }
+
+  #giveBack({ offsetBytes, clusters }: HostRun): Promise<void> {
+    return this.#image.allocator.release(offsetBytes, clusters * this.#image.layout.clusterBytes);
+  }
+
+  /** The table says where the data are from now on. Within the mutex, or the turn in which nobody has it. */
+  #link(table: CachedTable, start: number, placement: Placement): void {
     const image = this.#image;
     const { mapping } = image;
     const { clusterBytes, extended } = image.layout;
-    const table = await image.l2ForChange(start);
     const index = mapping.indexOf(start);
     for (let i = 0; i < placement.clusters; i++) {
       if (!placement.reuse) freeOld(image, table, index + i);
@@ -230,7 +278,6 @@ export class ClusterWriter {
       const bits = i === 0 ? placement.first.bits : last ? placement.last.bits : undefined;
       mapping.setHost(table, index + i, placement.offsetBytes + i * clusterBytes, extended ? bits : undefined);
     }
-    await image.settleIfCrowded();
   }
 
   async #placeCompressed(offsetBytes: number, data: Uint8Array): Promise<void> {
@@ -254,6 +301,7 @@ export class ClusterWriter {
       const index = image.mapping.indexOf(offsetBytes);
       freeOld(image, table, index);
       image.mapping.setCompressed(table, index, host, data.length);
+      await image.file.event("l2_update_compressed");
       await image.settleIfCrowded();
     });
   }

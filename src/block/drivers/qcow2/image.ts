@@ -120,7 +120,7 @@ export class Qcow2Image {
   }
 
   get dirty(): boolean {
-    return this.l1.dirty || this.refcounts.dirty || this.#pendingFrees.length > 0 || this.l2.dirtyTables.length > 0;
+    return this.l1.dirty || this.refcounts.dirty || this.#pendingFrees.length > 0 || this.l2.dirty;
   }
 
   l1Index(offsetBytes: number): number {
@@ -202,9 +202,14 @@ export class Qcow2Image {
     else this.#pendingFrees.push({ offsetBytes, lengthBytes, reason });
   }
 
+  /** As much waits in memory as may. */
+  get crowded(): boolean {
+    return this.#pendingFrees.length >= MAX_PENDING_FREES || this.l2.crowded;
+  }
+
   /** After a change, while the mutex is held: keeps what waits in memory within its limits. */
   async settleIfCrowded(): Promise<void> {
-    if (this.#pendingFrees.length >= MAX_PENDING_FREES || this.l2.crowded) await this.#commit();
+    if (this.crowded) await this.#commit();
   }
 
   /** All that was changed is on stable storage when it is done. */
@@ -233,10 +238,15 @@ export class Qcow2Image {
     await this.writeHeader();
   }
 
+  /** What `beginChange` does is done. */
+  get changing(): boolean {
+    return !this.#corrupt && (!this.lazyRefcounts || (this.header.incompatible & INCOMPAT_DIRTY) !== 0n);
+  }
+
   /** Before the first count changes: with lazy refcounts the header says that counts may be wrong. Within the mutex. */
   async beginChange(): Promise<void> {
     if (this.#corrupt) throw new BlockError("EIO");
-    if (!this.lazyRefcounts || (this.header.incompatible & INCOMPAT_DIRTY) !== 0n) return;
+    if (this.changing) return;
     this.header.incompatible |= INCOMPAT_DIRTY;
     await this.writeHeader();
   }
@@ -301,7 +311,7 @@ export class Qcow2Image {
     if (this.#corrupt) throw new BlockError("EIO");
     if (!this.lazyRefcounts) await this.refcounts.writeOut();
     await this.file.flush();
-    const tables = this.l2.dirtyTables.length > 0;
+    const tables = this.l2.dirty;
     if (tables) await this.l2.writeOut();
     if (this.l1.dirty) {
       if (tables) await this.file.flush();

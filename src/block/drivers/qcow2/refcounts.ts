@@ -73,7 +73,7 @@ export class Refcounts {
   }
 
   get dirty(): boolean {
-    return this.#dirtySectors.size > 0 || this.cache.dirtyTables.length > 0;
+    return this.#dirtySectors.size > 0 || this.cache.dirty;
   }
 
   /** Where a block is; 0 for none: all of its counts are 0. */
@@ -93,6 +93,12 @@ export class Refcounts {
     return this.cache.load(offset);
   }
 
+  /** As `blockOf`, and undefined also where the block is not in memory. */
+  peekBlock(cluster: number): CachedTable | undefined {
+    const offset = this.blockOffset(Math.floor(cluster / this.#layout.refcountsPerBlock));
+    return offset === 0 ? undefined : this.cache.peek(offset);
+  }
+
   async get(cluster: number): Promise<number> {
     const block = await this.blockOf(cluster);
     return block === undefined ? 0 : this.getIn(block, cluster);
@@ -101,6 +107,11 @@ export class Refcounts {
   /** In a block that the caller has from `blockOf`. */
   getIn(block: CachedTable, cluster: number): number {
     return getRefcount(block, this.#layout.refcountOrder, cluster % this.#layout.refcountsPerBlock);
+  }
+
+  /** The count of a cluster that was free is 1, in a block that the caller has. */
+  takeIn(block: CachedTable, cluster: number): void {
+    setRefcount(block, this.#layout.refcountOrder, cluster % this.#layout.refcountsPerBlock, 1);
   }
 
   /** Adds `by`, which may be negative, to the count of a cluster that has a block. Returns the new count. */

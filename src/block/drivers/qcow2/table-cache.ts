@@ -4,20 +4,28 @@ import { assert } from "../../../base/assert.ts";
 import { viewOf } from "./format.ts";
 import type { Qcow2File } from "./image-file.ts";
 
+/** How many tables of a cache are dirty: requests ask each time. */
+interface DirtyTally {
+  dirty: number;
+}
+
 /** One table, and what of it the file does not have yet: bytes `dirtyFrom` to `dirtyTo`. */
 export class CachedTable {
   readonly offsetBytes: number;
   readonly bytes: Uint8Array;
   readonly view: DataView;
+  readonly #tally: DirtyTally | undefined;
   dirtyFrom: number = Number.POSITIVE_INFINITY;
   dirtyTo = 0;
   /** When it was used last, in uses of the cache. */
   used = 0;
 
-  constructor(offsetBytes: number, bytes: Uint8Array) {
+  /** Without a tally: a table of no cache. */
+  constructor(offsetBytes: number, bytes: Uint8Array, tally?: DirtyTally) {
     this.offsetBytes = offsetBytes;
     this.bytes = bytes;
     this.view = viewOf(bytes);
+    this.#tally = tally;
   }
 
   get dirty(): boolean {
@@ -25,11 +33,13 @@ export class CachedTable {
   }
 
   markDirty(from: number, to: number): void {
+    if (this.#tally !== undefined && !this.dirty) this.#tally.dirty++;
     if (from < this.dirtyFrom) this.dirtyFrom = from;
     if (to > this.dirtyTo) this.dirtyTo = to;
   }
 
   markClean(): void {
+    if (this.#tally !== undefined && this.dirty) this.#tally.dirty--;
     this.dirtyFrom = Number.POSITIVE_INFINITY;
     this.dirtyTo = 0;
   }
@@ -51,6 +61,7 @@ export interface TableCacheOptions {
 export class TableCache {
   readonly #options: TableCacheOptions;
   readonly #tables = new Map<number, CachedTable>();
+  readonly #tally: DirtyTally = { dirty: 0 };
   readonly #loading = new Map<number, Promise<CachedTable>>();
   #uses = 0;
   /** At the latest `giveUpUnused`. */
@@ -90,16 +101,11 @@ export class TableCache {
 
   /** A new table in place of anything that the file has there. */
   add(offsetBytes: number, bytes: Uint8Array): CachedTable {
-    const table = new CachedTable(offsetBytes, bytes);
+    this.#tables.get(offsetBytes)?.markClean();
+    const table = new CachedTable(offsetBytes, bytes, this.#tally);
     table.markDirty(0, bytes.length);
     this.#insert(table);
     return table;
-  }
-
-  /** Forgets a table that is none any more. */
-  drop(offsetBytes: number): void {
-    this.#tables.delete(offsetBytes);
-    if (this.#latest?.offsetBytes === offsetBytes) this.#latest = undefined;
   }
 
   /** How many tables are held. */
@@ -115,23 +121,21 @@ export class TableCache {
     this.#usesBefore = this.#uses;
   }
 
-  get dirtyTables(): CachedTable[] {
-    return [...this.#tables.values()].filter(({ dirty }) => dirty).sort((a, b) => a.offsetBytes - b.offsetBytes);
+  /** Some table is. */
+  get dirty(): boolean {
+    return this.#tally.dirty > 0;
   }
 
   /** So many tables are dirty that there is soon no room for others. */
   get crowded(): boolean {
-    const { capacity } = this.#options;
-    if (this.#tables.size < capacity / 2) return false;
-    let dirty = 0;
-    for (const table of this.#tables.values()) if (table.dirty) dirty++;
-    return dirty > capacity / 2 - 1;
+    return this.#tally.dirty > this.#options.capacity / 2 - 1;
   }
 
   /** Writes what is dirty. What fails stays dirty. */
   async writeOut(): Promise<void> {
     const { file, updateEvent } = this.#options;
-    for (const table of this.dirtyTables) {
+    const tables = [...this.#tables.values()].filter(({ dirty }) => dirty);
+    for (const table of tables.sort((a, b) => a.offsetBytes - b.offsetBytes)) {
       const from = Math.floor(table.dirtyFrom / 512) * 512;
       const to = Math.ceil(table.dirtyTo / 512) * 512;
       await file.event(updateEvent);
@@ -143,7 +147,7 @@ export class TableCache {
   async #read(offsetBytes: number): Promise<CachedTable> {
     const { file, tableBytes, loadEvent } = this.#options;
     await file.event(loadEvent);
-    const table = new CachedTable(offsetBytes, await file.readBytes(offsetBytes, tableBytes));
+    const table = new CachedTable(offsetBytes, await file.readBytes(offsetBytes, tableBytes), this.#tally);
     // It may have become a new table meanwhile.
     return this.#tables.get(offsetBytes) ?? this.#insert(table);
   }
@@ -161,7 +165,8 @@ export class TableCache {
     for (const table of this.#tables.values())
       if (!table.dirty && (oldest === undefined || table.used < oldest.used)) oldest = table;
     if (oldest === undefined) return false;
-    this.drop(oldest.offsetBytes);
+    this.#tables.delete(oldest.offsetBytes);
+    if (this.#latest === oldest) this.#latest = undefined;
     return true;
   }
 }

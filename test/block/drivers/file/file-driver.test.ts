@@ -340,17 +340,22 @@ describe("FileDriver", () => {
     });
 
     it("refuses what offsets cannot reach, and changes nothing when it fails", async () => {
-      const io = new FaultyFileIo((call) => (call.name === "ftruncate" ? { code: "EFBIG" } : undefined));
-      writeFileSync(inFolder("a.img"), pattern(8192, 24));
-      const driver = await open({}, io);
-      await expect(driver.resize(2 ** 53 - 511)).rejects.toMatchObject({ errno: "EFBIG" });
-      expect(io.calls.length).toBe(0);
-      await expect(driver.resize(2 ** 40)).rejects.toMatchObject({
-        errno: "EFBIG",
-        message: `Could not resize '${inFolder("a.img")}': File too large`,
-      });
-      expect(driver.lengthBytes).toBe(8192);
-      expect(driver.blockStatus(0, 8192)).toMatchObject({ data: true });
+      for (const xIo of ["auto", "threads"] as const) {
+        const io = new FaultyFileIo((call) => (call.name === "ftruncate" ? { code: "EFBIG" } : undefined));
+        writeFileSync(inFolder("a.img"), pattern(8192, 24));
+        const driver = await open({ xIo }, io);
+        const resize = async (lengthBytes: number): Promise<void> => driver.resize(lengthBytes);
+        await expect(resize(2 ** 53 - 511)).rejects.toMatchObject({ errno: "EFBIG" });
+        expect(io.calls.length).toBe(0);
+        for (const lengthBytes of [2 ** 40, 512])
+          await expect(resize(lengthBytes)).rejects.toMatchObject({
+            errno: "EFBIG",
+            message: `Could not resize '${inFolder("a.img")}': File too large`,
+          });
+        expect(io.calls.map(({ sync }) => sync)).toEqual([xIo === "auto", false]);
+        expect(driver.lengthBytes).toBe(8192);
+        expect(driver.blockStatus(0, 8192)).toMatchObject({ data: true });
+      }
     });
   });
 });

@@ -59,6 +59,11 @@ export class FaultyFileIo implements FileIo {
     this.#later("ftruncate", lengthBytes, 0, done, () => nodeFileIo.ftruncate(fd, lengthBytes, done));
   }
 
+  ftruncateSync(fd: number, lengthBytes: number): void {
+    this.#syncLength("ftruncate", lengthBytes, 0);
+    nodeFileIo.ftruncateSync(fd, lengthBytes);
+  }
+
   #fault(name: IoCall["name"], position: number, length: number, sync: boolean): Fault {
     const call = { name, number: this.calls.length, position, length, sync };
     this.calls.push(call);

@@ -65,6 +65,10 @@ export class RecordingFileIo implements FileIo {
     nodeFileIo.ftruncate(fd, lengthBytes, done);
   }
 
+  ftruncateSync(fd: number, lengthBytes: number): void {
+    nodeFileIo.ftruncateSync(fd, lengthBytes);
+  }
+
   #note(views: readonly Uint8Array[], position: number, count: number): void {
     for (const view of views) {
       const length = Math.min(view.length, count);
