@@ -23,9 +23,8 @@ export type NamedFile =
 
 /** Throws a `QmpError` with QEMU's text. */
 export function namedFile(filename: string): NamedFile {
-  if (filename.startsWith(JSON_PREFIX)) {
-    return { kind: "whole", options: jsonOptions(filename.slice(JSON_PREFIX.length)) };
-  }
+  const options = optionsNamed(filename);
+  if (options !== undefined) return { kind: "whole", options };
   const [, protocol, rest = ""] = PROTOCOL.exec(filename) ?? [];
   if (protocol === undefined) return { kind: "path", path: filename };
   if (NULL_PROTOCOLS.includes(protocol)) {
@@ -44,6 +43,11 @@ function blkdebug(rest: string): NamedFile {
   const image = namedFile(rest.slice(colon + 1));
   if (image.kind !== "path") throw new QmpError("blkdebug takes the name of a file only here");
   return { kind: "blkdebug", config: rest.slice(0, colon), path: image.path };
+}
+
+/** The options of a name that begins with `json:`; undefined of any other. Throws a `QmpError` with QEMU's text. */
+export function optionsNamed(filename: string): BlockdevOptions | undefined {
+  return filename.startsWith(JSON_PREFIX) ? jsonOptions(filename.slice(JSON_PREFIX.length)) : undefined;
 }
 
 function jsonOptions(text: string): BlockdevOptions {

@@ -19,6 +19,7 @@ import { reportJobs } from "../src/qmp/commands/job.ts";
 import type { EventQueue } from "../src/qmp/events.ts";
 import { type Board, virtBoards } from "./boards.ts";
 import type { VirtioBlkDeviceOptions } from "./device-options.ts";
+import { optionsNamed } from "./drive-filenames.ts";
 import { allDrivers } from "./drivers.ts";
 import { MachineEvents } from "./machine-events.ts";
 import { machineMigration } from "./machine-migration.ts";
@@ -95,6 +96,7 @@ export class SystemMachine {
       drivers: allDrivers(this.throttleGroups, output),
       clock,
       opensInactive: () => this.runState.state === "inmigrate",
+      optionsNamed,
     });
     this.jobs = new JobList(this.graph.names);
     this.#autostart = !stopped;

@@ -3,6 +3,7 @@
 import type { Clock } from "../base/clock.ts";
 import { BlockError, QmpError } from "../base/errors.ts";
 import { tracePoint } from "../base/trace.ts";
+import { backingPath, pathBelow } from "./backing-path.ts";
 import { loadBitmaps, storeBitmaps } from "./bitmap-store.ts";
 import type { NodeParent } from "./drain.ts";
 import type { BlockDriver, ChildRole } from "./driver.ts";
@@ -14,10 +15,11 @@ import {
   type DriverOpener,
   isInlineChild,
   type OpenContext,
+  type OptionsNamed,
 } from "./graph-options.ts";
 import { checkSettings, inheritedBy, NOTHING_INHERITED, settingsOf } from "./graph-settings.ts";
 import type { ImageDamage } from "./image-damage.ts";
-import { localPath, probeFormat } from "./image-file.ts";
+import { probeFormat } from "./image-file.ts";
 import { BlockNode } from "./node.ts";
 import type { NodeList } from "./node-list.ts";
 import type { NodeSettings } from "./node-settings.ts";
@@ -49,12 +51,19 @@ export class GraphOpener {
   readonly #graph: Graph;
   readonly #drivers: ReadonlyMap<string, DriverOpener>;
   readonly #clock: Clock;
+  readonly #optionsNamed: OptionsNamed;
   #order = 0;
 
-  constructor(options: { graph: Graph; drivers: ReadonlyMap<string, DriverOpener>; clock: Clock }) {
+  constructor(options: {
+    graph: Graph;
+    drivers: ReadonlyMap<string, DriverOpener>;
+    clock: Clock;
+    optionsNamed: OptionsNamed;
+  }) {
     this.#graph = options.graph;
     this.#drivers = options.drivers;
     this.#clock = options.clock;
+    this.#optionsNamed = options.optionsNamed;
   }
 
   opener(driver: string): DriverOpener | undefined {
@@ -184,10 +193,14 @@ export class GraphOpener {
     name: string,
     format: string | undefined,
   ): Promise<BlockNode> {
-    const filename = besideOf(chain.at(-1)!, localPath(name));
-    if (chain.includes(filename) || chain.length >= MAX_CHAIN)
-      throw new QmpError(`Backing file '${name}' creates an infinite loop.`);
+    const named = this.#optionsNamed(name);
+    const above = chain.at(-1)!;
+    const filename = named === undefined ? backingPath(above, name) : above;
+    // Which file options mean is known when they have been opened, and that has a backing file in turn.
+    const loops = named === undefined ? chain.includes(filename) : chain.indexOf(above) < chain.length - 1;
+    if (loops || chain.length >= MAX_CHAIN) throw new QmpError(`Backing file '${name}' creates an infinite loop.`);
     const inherited = { settings: inheritedBy("backing", settings), active, mayBeActive };
+    if (named !== undefined) return this.#open({ ...named, driver: format ?? named.driver }, false, inherited, chain);
     const file: BlockdevOptions = { driver: "file", filename };
     const driver = format ?? (await this.#probe(file, inherited));
     const takesFile = this.#drivers.get(driver)?.children.some(isFile) === true;
@@ -222,7 +235,7 @@ export class GraphOpener {
   ): Promise<BlockNode> {
     const { settings, active } = own;
     const context = this.context(options, settings, children.nodes, active, async (file, filename, format) => {
-      const chain = [...above, fileBelow(file) ?? file.name];
+      const chain = [...above, pathBelow(file)];
       const child = await this.#openBackingFile(own, chain, filename, format);
       await this.#hold(children, "backing", child);
       return child;
@@ -270,19 +283,6 @@ class HeldChildren {
 
 /** Images that stand on one another; more are a loop that goes by other names. */
 const MAX_CHAIN = 200;
-
-/** The file that a node's data are in, if they are in one. */
-function fileBelow(node: BlockNode): string | undefined {
-  const { path, children } = node.driver;
-  const below = children.find(({ role }) => role === "file" || role === "image");
-  return path ?? (below === undefined ? undefined : fileBelow(below.node));
-}
-
-/** A name that does not begin at the root means a file in the folder of the one that names it. */
-function besideOf(file: string, name: string): string {
-  if (name.startsWith("/")) return name;
-  return file.slice(0, file.lastIndexOf("/") + 1) + name;
-}
 
 /** A node that is opened anew keeps what it stands on, or is told another node. */
 function notReopened(): Promise<never> {

@@ -112,3 +112,9 @@ export interface ReopenRules {
   /** Throws a `QmpError` where the driver's options will not do, before it is looked at what has changed. */
   check?(options: BlockdevOptions, node: BlockNode): void;
 }
+
+/**
+ * The options that an image's name of its backing file stands for, where it is no name but options. Undefined of a name. Throws a
+ * `QmpError` where they are not such as blockdev-add takes.
+ */
+export type OptionsNamed = (filename: string) => BlockdevOptions | undefined;

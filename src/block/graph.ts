@@ -9,7 +9,7 @@ import type { DrainedSection } from "./drain.ts";
 import type { BlockDriver } from "./driver.ts";
 import { NodeNames } from "./graph-names.ts";
 import { GraphOpener } from "./graph-opener.ts";
-import type { BlockdevCreateOptions, BlockdevOptions, DriverOpener } from "./graph-options.ts";
+import type { BlockdevCreateOptions, BlockdevOptions, DriverOpener, OptionsNamed } from "./graph-options.ts";
 import { reopenNodes } from "./graph-reopen.ts";
 import type { ImageDamage } from "./image-damage.ts";
 import type { BlockNode } from "./node.ts";
@@ -35,6 +35,8 @@ export interface BlockGraphOptions {
   readonly clock?: Clock;
   /** While it says so, images are somebody else's, who is about to give them away: what users open is inactive. Never by default. */
   readonly opensInactive?: () => boolean;
+  /** No name stands for options by default. */
+  readonly optionsNamed?: OptionsNamed;
 }
 
 /**
@@ -55,12 +57,12 @@ export class BlockGraph {
   readonly #thresholdListeners = new Set<WriteThresholdListener>();
 
   constructor(options: BlockGraphOptions) {
-    const { drivers, clock = systemClock, opensInactive = () => false } = options;
+    const { drivers, clock = systemClock, opensInactive = () => false, optionsNamed = () => undefined } = options;
     this.drivers = drivers;
     this.#opensInactive = opensInactive;
     this.names = new NodeNames((name) => this.drive(name) !== undefined);
     const byName = new Map(drivers.map((driver) => [driver.driver, driver]));
-    this.#opener = new GraphOpener({ graph: this, drivers: byName, clock });
+    this.#opener = new GraphOpener({ graph: this, drivers: byName, clock, optionsNamed });
   }
 
   /** Drives in the order in which they came, then the backends of devices on nodes. */

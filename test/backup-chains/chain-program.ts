@@ -3,7 +3,7 @@ import fc from "fast-check";
 
 export const SECTOR = 512;
 /** No multiple of any cluster. */
-export const DISK_BYTES = 3 * 2 ** 20 + 7 * SECTOR;
+export const DISK_BYTES: number = 3 * 2 ** 20 + 7 * SECTOR;
 
 export interface Change {
   readonly op: "write" | "zero" | "zero-unmap" | "discard";

@@ -1,6 +1,6 @@
 // drive-backup: a backup whose target is an image file that it makes, opens and closes itself. docs/reference/backup.md §2.2.
 
-import { backingOf } from "../../block/block-status.ts";
+import { backingBelowFilters } from "../../block/filtered-child.ts";
 import type { BlockGraph } from "../../block/graph.ts";
 import { createImageFile, openImageFile } from "../../block/image-file.ts";
 import type { BlockNode } from "../../block/node.ts";
@@ -62,7 +62,7 @@ async function openTarget(
   source: BlockNode,
   args: DriveBackup,
 ): Promise<{ readonly sync: BackupSync; readonly target: BlockNode }> {
-  const sync = args.sync === "top" && backingOf(source) === undefined ? "full" : args.sync;
+  const sync = args.sync === "top" && backingBelowFilters(source) === undefined ? "full" : args.sync;
   const { target: filename, mode = "absolute-paths" } = args;
   const format = args.format ?? (mode === "existing" ? undefined : source.driver.driverName);
   if (mode === "absolute-paths") {
@@ -86,6 +86,6 @@ function newBacking(
   source: BlockNode,
   sync: BackupSync,
 ): { readonly filename: string; readonly format: string } | undefined {
-  const node = sync === "top" ? backingOf(source) : sync === "none" ? source : undefined;
+  const node = sync === "top" ? backingBelowFilters(source) : sync === "none" ? source : undefined;
   return node && { filename: imageName(graph.nodes, node), format: node.driver.driverName };
 }

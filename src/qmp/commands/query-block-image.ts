@@ -1,5 +1,6 @@
 // What queries tell of the image in a node: QMP's ImageInfo. docs/reference/monitor.md §2.
 
+import { filteredChild } from "../../block/filtered-child.ts";
 import type { BlockNode } from "../../block/node.ts";
 import type { NodeList } from "../../block/node-list.ts";
 import { bool, type Int64, int, lazy, object, optional, str, type Type } from "../schema/types.ts";
@@ -59,8 +60,6 @@ export async function gatherImageFacts(nodes: NodeList, allocatedBytes?: Allocat
   return { nodes, allocatedBytes: known };
 }
 
-/** The nodes that filters filter, by the role that it has to them. */
-const FILTERED: Readonly<Record<string, string>> = { throttle: "file", blkdebug: "image", "copy-before-write": "file" };
 /** Drivers whose data are in memory, or nowhere. */
 const NOT_ON_DISK: readonly string[] = ["null-co", "memory"];
 /** Drivers that cannot say what their image takes. */
@@ -68,7 +67,7 @@ const SIZE_UNKNOWN: readonly string[] = ["blkdebug"];
 
 /** What is below a node and counts as its backing image: what a filter filters, or a backing file. */
 export function backingOf(node: BlockNode): BlockNode | undefined {
-  return childOf(node, FILTERED[node.driver.driverName] ?? "backing");
+  return filteredChild(node) ?? childOf(node, "backing");
 }
 
 /** Flat: without the backing image. */
@@ -109,6 +108,6 @@ export function actualSize(facts: ImageFacts, node: BlockNode): number | undefin
 function hasDirtyFlag(node: BlockNode): boolean {
   const { driverName } = node.driver;
   if (driverName === "file") return true;
-  const below = driverName === "raw" ? childOf(node, "file") : childOf(node, FILTERED[driverName] ?? "");
+  const below = driverName === "raw" ? childOf(node, "file") : filteredChild(node);
   return below !== undefined && hasDirtyFlag(below);
 }

@@ -1,13 +1,16 @@
 // How queries name the image in a node: its file's name, or all that it takes to open it again. docs/reference/monitor.md §2.
 
+import { backingNameIn, pathBelow } from "../../block/backing-path.ts";
 import type { BlockdevOptions, OptionValue } from "../../block/graph-options.ts";
 import type { BlockNode } from "../../block/node.ts";
 import type { NodeList } from "../../block/node-list.ts";
 import { printJson } from "../json/print-json.ts";
+import { formatFacts } from "./query-block-format.ts";
 
 /** QEMU prints members in the order of a hash, so they have a fixed one; those that are not here come last. */
 const ORDER: readonly string[] = [
   ...[
+    "backing",
     "offset",
     "read-zeroes",
     "opt-write-zero",
@@ -19,7 +22,7 @@ const ORDER: readonly string[] = [
     "size",
     "cluster-size",
   ],
-  ...["filename", "file", "target", "backing"],
+  ...["filename", "file", "target"],
 ];
 
 /** Options that say what the data are, as opposed to how they are reached. All of them, where a driver is not listed. */
@@ -58,8 +61,9 @@ function ownName(nodes: NodeList, node: BlockNode): string | undefined {
     case "null-co":
       return names.length === 0 ? "null-co://" : undefined;
     case "raw":
-    case "qcow2":
       return names.length === 0 ? ownName(nodes, childOf(node, "file")!) : undefined;
+    case "qcow2":
+      return standsElsewhere(nodes, node) ? undefined : ownName(nodes, childOf(node, "file")!);
     case "blkdebug": {
       if (names.some((name) => name !== "config")) return undefined;
       const below = imageName(nodes, childOf(node, "image")!);
@@ -70,11 +74,25 @@ function ownName(nodes: NodeList, node: BlockNode): string | undefined {
   }
 }
 
-/** What blockdev-add would take to open the image again, but for how it is reached and for what it stands on as backing. */
+/** Whether an image stands on another one than it would if it were opened by its name alone. */
+function standsElsewhere(nodes: NodeList, node: BlockNode): boolean {
+  const facts = formatFacts(node.driver);
+  if (facts === undefined || nodes.entry(node).options["backing"] === undefined) return false;
+  const named = facts.backingFile ?? "";
+  const backing = childOf(node, "backing");
+  if (backing === undefined || named === "") return (backing === undefined) !== (named === "");
+  return imageName(nodes, backing) !== backingNameIn(pathBelow(childOf(node, "file")!), named);
+}
+
+/** What blockdev-add would take to open the image again, but for how it is reached, and for what it stands on if it names that. */
 function openOptions(nodes: NodeList, node: BlockNode): Record<string, unknown> {
   const options: Record<string, unknown> = { driver: node.driver.driverName, ...significant(nodes, node) };
   for (const { role, node: child } of node.driver.children) {
     if (role !== "backing") options[role] = openOptions(nodes, child);
+  }
+  if (standsElsewhere(nodes, node)) {
+    const backing = childOf(node, "backing");
+    options["backing"] = backing === undefined ? null : openOptions(nodes, backing);
   }
   const place = (name: string): number => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length);
   return Object.fromEntries(Object.entries(options).sort(([a], [b]) => place(a) - place(b)));
