@@ -236,6 +236,39 @@ describeWithTools(["qemu-img", "qemu-io", QEMU], "Backups beside a real QEMU's",
     await twins.succeed("blockdev-del", { "node-name": "named" });
   });
 
+  it.each([
+    {},
+    { "backing-file": "top.qcow2", "backing-fmt": "qcow2" },
+    { "backing-fmt": "qcow2" },
+    { "cluster-size": 4096, "refcount-bits": 1 },
+    { "cluster-size": 1000 },
+    { "refcount-bits": 3 },
+    { version: "v2" },
+    { version: "v2", "lazy-refcounts": true },
+    { version: "v2", "extended-l2": true },
+    { version: "v2", "refcount-bits": 8 },
+    { "extended-l2": true, "lazy-refcounts": true },
+    { "extended-l2": true, "cluster-size": 4096 },
+    { "compression-type": "zstd" },
+    { preallocation: "metadata" },
+    { preallocation: "full", "backing-file": "top.qcow2" },
+    { "cluster-size": 512, size: 2 ** 50 },
+    { size: 1000 },
+  ])("blockdev-create with %j makes the image that QEMU makes, or says why not", async (options) => {
+    const image = fresh();
+    const create = async (what: object): Promise<boolean> => {
+      await twins.succeed("blockdev-create", { "job-id": "create", options: what });
+      await twins.until("query-jobs", (jobs) => (jobs as { status: string }[])[0]?.status === "concluded");
+      const [job] = (await twins.succeed("query-jobs")) as readonly { error?: string }[];
+      await twins.succeed("job-dismiss", { id: "create" });
+      return job?.error === undefined;
+    };
+    expect(await create({ driver: "file", filename: image, size: 0 })).toBe(true);
+    if (!(await create({ driver: "qcow2", file: FILE(image), size: 4 * MIB, ...options }))) return;
+    expect(told(twins.ours, image)).toEqual(told(twins.theirs, image));
+    expect(mapOf(twins.ours, image)).toEqual(mapOf(twins.theirs, image));
+  });
+
   it("an image that stands on itself by options is refused", async () => {
     const { folder, client } = twins.ours;
     const name = `json:${JSON.stringify(QCOW2("loop.qcow2"))}`;

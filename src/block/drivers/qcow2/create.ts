@@ -118,7 +118,7 @@ function checked(image: NewQcow2Image): Wanted {
     if (old) throw new QmpError(`Extended L2 entries are only supported with ${level}`);
   }
   if (backingFile !== undefined && wanted.preallocation !== "off" && !wanted.extendedL2)
-    throw new QmpError("Backing file and preallocation can only be used at the same time if extended_l2 is enabled");
+    throw new QmpError("Backing file and preallocation can only be used at the same time if extended_l2 is on");
   if (backingFormat !== undefined && backingFile === undefined)
     throw new QmpError("Backing format cannot be used without backing file");
   if (wanted.lazyRefcounts && old) throw new QmpError(`Lazy refcounts only supported with ${level}`);
