@@ -2,63 +2,12 @@
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { withFolder } from "../support/cli.ts";
-import { type SystemClient, SystemProcess } from "../support/system-process.ts";
+import type { SystemClient } from "../support/system-process.ts";
 import { describeWithTools } from "../support/tools.ts";
+import { bitmapsOf, capabilities, ended, OURS, type Reply, start, statuses } from "./system-migration.ts";
 
-const OURS: readonly string[] = [
-  process.execPath,
-  "--conditions=vblk-source",
-  "--import",
-  import.meta.resolve("tsx"),
-  new URL("../../cli/system.ts", import.meta.url).pathname,
-];
 const NODE = "null-co,node-name=n0,size=1048576,read-zeroes=on";
 const OTHER = "null-co,node-name=n1,size=999936,read-zeroes=on";
-
-type Reply = Record<string, unknown>;
-interface Bitmap {
-  readonly name: string;
-}
-
-async function start(
-  folder: string,
-  name: string,
-  program: readonly string[],
-  nodes: readonly string[],
-  args: readonly string[] = [],
-): Promise<SystemClient> {
-  const { mkdirSync } = await import("node:fs");
-  mkdirSync(join(folder, name));
-  const blockdevs = nodes.flatMap((node) => ["-blockdev", node]);
-  const client = await new SystemProcess(
-    join(folder, name),
-    ["-machine", "none", "-nodefaults", "-display", "none", ...blockdevs, ...args],
-    program,
-  ).connect();
-  await capabilities(client, "events", "dirty-bitmaps");
-  return client;
-}
-
-async function capabilities(client: SystemClient, ...names: readonly string[]): Promise<void> {
-  const states = names.map((capability) => ({ capability, state: true }));
-  expect(await client.execute("migrate-set-capabilities", { capabilities: states })).toEqual({ return: {} });
-}
-
-/** All bitmaps with all that is told of them, by name. */
-async function bitmapsOf(client: SystemClient): Promise<Reply> {
-  const { return: nodes } = (await client.execute("query-named-block-nodes")) as {
-    return: { "node-name": string; "dirty-bitmaps"?: Bitmap[] }[];
-  };
-  const found: Reply = {};
-  for (const { "node-name": node, "dirty-bitmaps": bitmaps = [] } of nodes) {
-    for (const bitmap of bitmaps) {
-      const { name } = bitmap;
-      const hash = await client.execute("x-debug-block-dirty-bitmap-sha256", { node, name });
-      found[`${node}/${name}`] = { ...bitmap, ...(hash["return"] as object) };
-    }
-  }
-  return found;
-}
 
 async function fill(client: SystemClient, nodes: readonly string[]): Promise<void> {
   const add = (args: object): Promise<Reply> => client.execute("block-dirty-bitmap-add", args);
@@ -70,21 +19,6 @@ async function fill(client: SystemClient, nodes: readonly string[]): Promise<voi
   if (nodes.length === 1) return;
   await add({ node: "n1", name: "fine", granularity: 1024 });
   await client.human('qemu-io n1 "write 999424 512"');
-}
-
-/** What is told from the first status on: QEMU may tell before that that it runs. */
-function statuses(client: SystemClient): string[] {
-  const first = client.qmp.messages.findIndex(({ event }) => event === "MIGRATION");
-  return client.qmp.messages.slice(first).flatMap(({ event, data }) => {
-    if (event === "MIGRATION") return [(data as { status: string }).status];
-    return event === "STOP" || event === "RESUME" ? [event] : [];
-  });
-}
-
-function ended(client: SystemClient): Promise<Reply> {
-  return client.qmp.next(
-    ({ event, data }) => event === "MIGRATION" && ["completed", "failed"].includes((data as { status: string }).status),
-  );
 }
 
 const PRECOPY = ["setup", "active", "STOP", "completed"];
