@@ -36,6 +36,8 @@ export class RawDriver implements BlockDriver {
   readonly #whole: boolean;
   /** Nothing below wants to know of each request. */
   readonly #quiet: boolean;
+  /** Where something below does: something was written since the latest flush. */
+  #changed = false;
 
   constructor(options: RawDriverOptions) {
     const { file, offsetBytes = 0, sizeBytes } = options;
@@ -64,6 +66,7 @@ export class RawDriver implements BlockDriver {
   write(offsetBytes: number, vector: IoVector): void | Promise<void> {
     const at = offsetBytes + this.offsetBytes;
     if (this.#quiet) return this.#file.write(at, vector);
+    this.#changed = true;
     return this.#after("write_aio", () => {
       if (vector.abandoned) throw new BlockError("ECANCELED");
       return this.#file.write(at, vector);
@@ -71,16 +74,18 @@ export class RawDriver implements BlockDriver {
   }
 
   writeZeroes(offsetBytes: number, lengthBytes: number, options: WriteZeroesOptions): void | Promise<void> {
+    this.#changed = true;
     return this.#file.writeZeroes(offsetBytes + this.offsetBytes, lengthBytes, options);
   }
 
   discard(offsetBytes: number, lengthBytes: number): void | Promise<void> {
+    this.#changed = true;
     return this.#file.discard(offsetBytes + this.offsetBytes, lengthBytes);
   }
 
   flush(): void | Promise<void> {
     if (this.#quiet) return this.#file.flush();
-    return this.#after("flush_to_os", () => this.#file.flush());
+    return this.#after("flush_to_os", () => this.#flushToDisk());
   }
 
   blockStatus(offsetBytes: number, lengthBytes: number): BlockStatus | Promise<BlockStatus> {
@@ -103,6 +108,12 @@ export class RawDriver implements BlockDriver {
   childPermissions(_role: ChildRole, asked: Permissions): Permissions {
     if (this.#whole) return asked;
     return { needs: asked.needs, shares: asked.shares & ~PERM_RESIZE };
+  }
+
+  #flushToDisk(): void | Promise<void> {
+    if (!this.#changed) return this.#file.flush();
+    this.#changed = false;
+    return this.#after("flush_to_disk", () => this.#file.flush());
   }
 
   /** Tells a fault injector below what comes, which may make it wait or fail. */

@@ -78,8 +78,8 @@ export interface BlkdebugOptions {
 
 /**
  * The filter. A request fails as a whole, and nothing of it reaches the image. Writes and write-zeroes come to the events
- * `pwritev`, `pwritev_zero` and `pwritev_done` here; all others are told by the driver above: raw tells `read_aio`, `write_aio`
- * and `flush_to_os`. The request that makes an event happen is the first that the rules of the event may fail.
+ * `pwritev`, `pwritev_zero` and `pwritev_done` here; all others are told by the driver above: raw tells `read_aio`, `write_aio`,
+ * `flush_to_os` and `flush_to_disk`. The request that makes an event happen is the first that the rules of the event may fail.
  */
 export class BlkdebugDriver implements BlockDriver {
   readonly driverName: string = "blkdebug";

@@ -195,7 +195,7 @@ describe("BlkdebugDriver", () => {
       write_aio: ["r:write 0 512"],
       read_aio: ["r:read 0 512"],
       flush_to_os: ["r:flush"],
-      flush_to_disk: [],
+      flush_to_disk: [], // nothing was written
       pwritev_rmw_head: [],
       cor_write: [],
     };
@@ -206,6 +206,16 @@ describe("BlkdebugDriver", () => {
         await io(step);
         expect(await io("d:map"), `${event} after ${step}`).toBe(causes.includes(step) ? "EIO" : "ok");
       }
+    }
+  });
+
+  it("comes to flush_to_disk where something was written, as QEMU does", async () => {
+    for (const change of ["write 0 512", "zero 0 512", "discard 0 512"]) {
+      build({ injectErrors: [{ event: "flush_to_disk", iotype: "block-status" }] });
+      await io(`r:${change}`);
+      expect(await io("d:map")).toBe("ok");
+      await io("r:flush");
+      expect(await io("d:map"), change).toBe("EIO");
     }
   });
 

@@ -63,6 +63,8 @@ export class Qcow2Image {
   readonly cacheCleanMs: number;
   /** As the directory in the file has them, when it was last read or written. */
   listedBitmaps: readonly ListedBitmap[] = [];
+  /** Internal snapshots, which stay as they are. */
+  readonly snapshots: readonly Snapshot[];
   #pendingFrees: { offsetBytes: number; lengthBytes: number; reason: FreeReason }[] = [];
   #corrupt = false;
   #toldDamage = false;
@@ -73,6 +75,7 @@ export class Qcow2Image {
     const layout = slicedLayout(parts.layout, settings.l2SliceBytes);
     this.file = file;
     this.header = header;
+    this.snapshots = parts.snapshots?.snapshots ?? [];
     this.layout = layout;
     this.lazyRefcounts = settings.lazyRefcounts;
     this.discardNoUnref = settings.discardNoUnref;
@@ -172,6 +175,22 @@ export class Qcow2Image {
       this.freeLater(offset, clusterBytes);
     }
     return this.l2.peek(own + this.#sliceStart(offsetBytes))!;
+  }
+
+  /** L1 entries from `first` on have no tables any more, where nothing in those is in use. Within the mutex. */
+  async dropL2Tables(first: number): Promise<void> {
+    const { clusterBytes, l2Reach } = this.layout;
+    await this.file.event("l1_shrink_write_table");
+    for (let index = first; index < this.l1.entries; index++) {
+      const offset = this.#l2TableFor(index * l2Reach);
+      if (offset === 0) continue;
+      await this.beginChange();
+      this.l1.set(index, 0);
+      this.#guard.removeTable(offset);
+      this.freeLater(offset, clusterBytes, "resize");
+    }
+    await this.file.event("l1_shrink_free_l2_clusters");
+    await this.#commit();
   }
 
   /** What a table says that others may share; an empty one where there is none. */

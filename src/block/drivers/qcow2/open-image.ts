@@ -47,9 +47,11 @@ export async function openImage(node: BlockNode, options: OpenImageOptions): Pro
   const file = new Qcow2File(node, layout.clusterBytes);
   const { clusterBytes } = layout;
   const snapshots = header.snapshotCount > 0 ? await readSnapshots(file, header) : undefined;
-  await file.event("reftable_load");
-  const refcountTable = await file.readBytes(header.refcountTableOffset, header.refcountTableClusters * clusterBytes);
-  const l1 = await file.readBytes(header.l1Offset, header.l1Entries * 8);
+  const refcountTable = await explained("Could not initialize refcount handling", async () => {
+    await file.event("reftable_load");
+    return file.readBytes(header.refcountTableOffset, header.refcountTableClusters * clusterBytes);
+  });
+  const l1 = await explained("Could not read L1 table", () => file.readBytes(header.l1Offset, header.l1Entries * 8));
   const settings = settleRuntimeOptions(options, layout, {
     diskBytes: header.sizeBytes,
     lazyRefcounts: (header.compatible & COMPAT_LAZY_REFCOUNTS) !== 0n,
@@ -128,6 +130,16 @@ function checkTable(offset: number, bytes: number, clusterBytes: number, of: { m
 
 function isTableOffset(offset: number, clusterBytes: number): boolean {
   return offset % clusterBytes === 0 && offset > 0 && offset < MAX_HOST_BYTES - MAX_L1_BYTES;
+}
+
+/** A table that cannot be read is named in the message. */
+async function explained<Result>(text: string, read: () => Promise<Result>): Promise<Result> {
+  try {
+    return await read();
+  } catch (error) {
+    if (!(error instanceof BlockError)) throw error;
+    throw new BlockError(error.errno, `${text}: ${error.message}`, { cause: error });
+  }
 }
 
 function invalid(message: string): BlockError {

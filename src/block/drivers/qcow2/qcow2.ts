@@ -51,6 +51,8 @@ export class Qcow2Driver implements BlockDriver {
   readonly bitmapStore: Qcow2Bitmaps;
   #readOnly: boolean;
   #active: boolean;
+  /** Something was written since the latest flush. */
+  #changed = false;
   readonly #reader: ClusterReader;
   readonly #writer: ClusterWriter;
   readonly #zeroer: ClusterZeroer;
@@ -103,19 +105,23 @@ export class Qcow2Driver implements BlockDriver {
   }
 
   write(offsetBytes: number, vector: IoVector): void | Promise<void> {
+    this.#changed = true;
     return this.#writer.write(offsetBytes, vector);
   }
 
   /** Whole clusters are stored compressed where that takes less. */
   writeCompressed(offsetBytes: number, vector: IoVector): Promise<void> {
+    this.#changed = true;
     return this.#writer.writeCompressed(offsetBytes, vector);
   }
 
   writeZeroes(offsetBytes: number, lengthBytes: number, options: WriteZeroesOptions): Promise<void> {
+    this.#changed = true;
     return this.#zeroer.writeZeroes(offsetBytes, lengthBytes, options);
   }
 
   discard(offsetBytes: number, lengthBytes: number): Promise<void> {
+    this.#changed = true;
     return this.#zeroer.discard(offsetBytes, lengthBytes);
   }
 
@@ -176,8 +182,14 @@ export class Qcow2Driver implements BlockDriver {
   }
 
   async #flushWithEvent(): Promise<void> {
-    await this.image.file.event("flush_to_os");
-    await this.image.flush();
+    const { image } = this;
+    await image.file.event("flush_to_os");
+    const changed = this.#changed;
+    this.#changed = false;
+    await image.flush();
+    if (!changed) return;
+    await image.file.event("flush_to_disk");
+    await image.file.flush();
   }
 }
 

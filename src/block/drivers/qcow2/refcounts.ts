@@ -56,6 +56,7 @@ export class Refcounts {
       capacity: cacheTables,
       loadEvent: "refblock_load",
       updateEvent: "refblock_update_part",
+      wholeEvents: ["refblock_alloc_write", "refblock_update"],
     });
   }
 
@@ -171,6 +172,7 @@ export class Refcounts {
     await this.#file.flush();
     for (const sector of [...this.#dirtySectors].sort((a, b) => a - b)) {
       await this.#file.event("refblock_alloc_hookup");
+      await this.#file.event("reftable_update");
       const from = sector * SECTOR;
       await this.#file.writeBytes(this.#tableOffset + from, this.#table.slice(from, from + SECTOR));
       this.#dirtySectors.delete(sector);

@@ -20,6 +20,7 @@ export async function resizeImage(image: Qcow2Image, zeroer: ClusterZeroer, leng
     await setSize(image, size);
     await zeroer.forget(roundUp(size, clusterBytes), roundUp(before, clusterBytes));
     await image.flush();
+    await image.mutex.run(() => image.dropL2Tables(Math.ceil(size / layout.l2Reach)));
     return;
   }
   await image.mutex.run(() => growL1(image, Math.ceil(size / layout.l2Reach)));

@@ -52,6 +52,8 @@ export interface TableCacheOptions {
   readonly capacity: number;
   readonly loadEvent: string;
   readonly updateEvent: string;
+  /** What comes before it where all of a table is written. */
+  readonly wholeEvents?: readonly string[];
 }
 
 /**
@@ -133,11 +135,12 @@ export class TableCache {
 
   /** Writes what is dirty. What fails stays dirty. */
   async writeOut(): Promise<void> {
-    const { file, updateEvent } = this.#options;
+    const { file, tableBytes, updateEvent, wholeEvents = [] } = this.#options;
     const tables = [...this.#tables.values()].filter(({ dirty }) => dirty);
     for (const table of tables.sort((a, b) => a.offsetBytes - b.offsetBytes)) {
       const from = Math.floor(table.dirtyFrom / 512) * 512;
       const to = Math.ceil(table.dirtyTo / 512) * 512;
+      if (!file.quiet && to - from === tableBytes) for (const event of wholeEvents) await file.event(event);
       await file.event(updateEvent);
       await file.writeBytes(table.offsetBytes + from, table.bytes.slice(from, to));
       table.markClean();
