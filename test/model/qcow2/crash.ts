@@ -23,6 +23,7 @@ export async function examineCrash(stage: Stage, twin: ImageTwin): Promise<Uint8
   await checkLive(node, true, "after a crash");
   if ((node.driver as Qcow2Driver).image.corrupt) throw new Error("opened as corrupt");
   await graph.close();
+  files.delete(COPY);
   return disk;
 }
 

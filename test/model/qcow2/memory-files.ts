@@ -51,8 +51,13 @@ export class MemoryFiles {
   put(name: string, bytes: Uint8Array): void {
     const contents = new Contents();
     if (bytes.length > 0) contents.room = bytes;
+    contents.lengthBytes = bytes.length;
     contents.resize(Math.ceil(bytes.length / SECTOR) * SECTOR);
     this.#files.set(name, contents);
+  }
+
+  delete(name: string): void {
+    this.#files.delete(name);
   }
 
   get opener(): DriverOpener {

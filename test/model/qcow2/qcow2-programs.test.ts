@@ -1,26 +1,35 @@
-// Random programs on qcow2 images against a naive twin: docs/reference/persistence-migration.md §3, backup.md §3.
+// Random programs on qcow2 images against a naive twin, and before Debian's own programs: docs/reference/persistence-migration.md §3, backup.md §3.
 
-import { describe, it } from "vitest";
+import { beforeAll, describe, it } from "vitest";
+import { describeWithTools } from "../../support/tools.ts";
 import { type ModelTest, runSeeds } from "../shorten.ts";
+import { runJudged } from "./judge.ts";
 import { makeProgram, type Program, printProgram } from "./program.ts";
 import { runProgram } from "./run-program.ts";
 import { stepCounts, withoutSteps } from "./shorter.ts";
+import { makeStartImages, type ToolImage } from "./start-images.ts";
+import { ToolFolder } from "./tool-folder.ts";
 
 const SOAK = process.env["VBLK_SOAK"] !== undefined;
-const PROGRAMS = SOAK ? 20_000 : 1200;
+const PROGRAMS = SOAK ? 30_000 : 1000;
+const JUDGED_PROGRAMS = SOAK ? 6000 : 160;
 /** A seed to run alone: that of a failure. And where to begin, to run others than every time. */
 const ONLY = process.env["VBLK_MODEL_SEED"];
 const FIRST = Number(ONLY ?? process.env["VBLK_MODEL_FIRST"] ?? 1);
 
-const programs: ModelTest<Program> = {
-  make: (seed) => makeProgram(seed, { tools: false }),
-  async run(program) {
-    await runProgram(program);
-  },
-  print: printProgram,
-  steps: stepCounts,
-  without: withoutSteps,
-};
+function modelTest(tools: boolean, run: (program: Program) => Promise<unknown>): ModelTest<Program> {
+  return {
+    make: (seed) => makeProgram(seed, { tools }),
+    async run(program) {
+      await run(program);
+    },
+    print: printProgram,
+    steps: stepCounts,
+    without: withoutSteps,
+  };
+}
+
+const count = (programs: number): number => (ONLY === undefined ? programs : 1);
 
 describe("qcow2 images under random programs", () => {
   it(
@@ -28,6 +37,26 @@ describe("qcow2 images under random programs", () => {
     {
       timeout: PROGRAMS * 1000,
     },
-    () => runSeeds(programs, FIRST, ONLY === undefined ? PROGRAMS : 1),
+    () => runSeeds(modelTest(false, runProgram), FIRST, count(PROGRAMS)),
   );
+});
+
+describeWithTools(["qemu-img", "qemu-io"], "qcow2 images under random programs", () => {
+  let start: readonly ToolImage[];
+
+  beforeAll(() => {
+    const folder = new ToolFolder();
+    try {
+      start = makeStartImages(folder);
+    } finally {
+      folder.dispose();
+    }
+  });
+
+  it("are right, and what their naive twins are, with snapshots, bitmaps and backups, as qemu-img sees them", {
+    timeout: JUDGED_PROGRAMS * 5000,
+  }, () => {
+    const test = modelTest(true, (program) => runJudged(program, start));
+    return runSeeds(test, FIRST, count(JUDGED_PROGRAMS));
+  });
 });

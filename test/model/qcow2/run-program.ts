@@ -39,7 +39,7 @@ export interface ToolSteps {
   /** Writes `length` bytes by qemu-io. */
   write(stage: Stage, start: number, length: number, value: number): void;
   /** Looks at an image that is complete in its file, while the program still has it open. */
-  mapped(stage: Stage, node: BlockNode): Promise<void>;
+  mapped(node: BlockNode): Promise<void>;
 }
 
 /** Throws where image and twin differ. */
@@ -98,7 +98,7 @@ class Run {
     const node = this.#node;
     await node.flush();
     expectBytes(await contents(node), this.#twin.bytes, "the disk at the end");
-    await this.#tools?.mapped(this.#stage, node);
+    await this.#tools?.mapped(node);
     await this.#close();
     await checkFile(this.#stage.files, "disk.qcow2", this.#twin.mayLeak, "at the end");
     await this.#stage.dispose();
