@@ -4,7 +4,11 @@ import type { BlockDriver } from "../../block/driver.ts";
 import { COMPAT_LAZY_REFCOUNTS, INCOMPAT_CORRUPT, INCOMPAT_DIRTY } from "../../block/drivers/qcow2/feature-table.ts";
 import { EXTENSION_BACKING_FORMAT, extensionData } from "../../block/drivers/qcow2/header.ts";
 import { Qcow2Driver } from "../../block/drivers/qcow2/qcow2.ts";
+import type { Snapshot } from "../../block/drivers/qcow2/snapshots.ts";
 import { array, bool, enumeration, type Int64, int, object, optional, str, type Type } from "../schema/types.ts";
+
+/** In a second. */
+const NANOSECONDS = 1_000_000_000n;
 
 /** QMP's Qcow2BitmapInfo: a bitmap as the image has it. */
 export interface BitmapInfo {
@@ -40,12 +44,37 @@ export const formatSpecific: Type<FormatSpecific> = object({
   }),
 });
 
+/** QMP's SnapshotInfo: an internal snapshot. */
+export interface SnapshotInfo {
+  readonly id: string;
+  readonly name: string;
+  /** Bytes of the machine's state. */
+  readonly "vm-state-size": Int64;
+  readonly "date-sec": Int64;
+  readonly "date-nsec": Int64;
+  readonly "vm-clock-sec": Int64;
+  readonly "vm-clock-nsec": Int64;
+  readonly icount?: Int64;
+}
+
+export const snapshotInfo: Type<SnapshotInfo> = object({
+  id: str,
+  name: str,
+  "vm-state-size": int,
+  "date-sec": int,
+  "date-nsec": int,
+  "vm-clock-sec": int,
+  "vm-clock-nsec": int,
+  icount: optional(int),
+});
+
 /** What an image says of itself. */
 export interface FormatFacts {
   readonly dirty: boolean;
   /** The image that it stands on, as its header names it, whatever it stands on now. */
   readonly backingFile: string | undefined;
   readonly backingFormat: string | undefined;
+  readonly snapshots: readonly SnapshotInfo[];
   readonly specific: FormatSpecific;
 }
 
@@ -64,6 +93,7 @@ export function formatFacts(driver: BlockDriver): FormatFacts | undefined {
     dirty: has(header.incompatible, INCOMPAT_DIRTY),
     backingFile: header.backingFile,
     backingFormat: format === undefined ? undefined : new TextDecoder().decode(format),
+    snapshots: driver.image.snapshots.map(describeSnapshot),
     specific: {
       type: "qcow2",
       data: {
@@ -74,6 +104,20 @@ export function formatFacts(driver: BlockDriver): FormatFacts | undefined {
         ...bitmapsOf(driver),
       },
     },
+  };
+}
+
+function describeSnapshot(snapshot: Snapshot): SnapshotInfo {
+  const { id, name, dateSeconds, dateNanoseconds, vmClock, vmStateBytes, instructionCount } = snapshot;
+  return {
+    id,
+    name,
+    "vm-state-size": BigInt.asIntN(64, vmStateBytes),
+    "date-sec": dateSeconds,
+    "date-nsec": dateNanoseconds,
+    "vm-clock-sec": vmClock / NANOSECONDS,
+    "vm-clock-nsec": vmClock % NANOSECONDS,
+    ...(instructionCount === undefined ? {} : { icount: BigInt.asIntN(64, instructionCount) }),
   };
 }
 

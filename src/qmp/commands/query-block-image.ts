@@ -3,8 +3,14 @@
 import { filteredChild } from "../../block/filtered-child.ts";
 import type { BlockNode } from "../../block/node.ts";
 import type { NodeList } from "../../block/node-list.ts";
-import { bool, type Int64, int, lazy, object, optional, str, type Type } from "../schema/types.ts";
-import { type FormatSpecific, formatFacts, formatSpecific } from "./query-block-format.ts";
+import { array, bool, type Int64, int, lazy, object, optional, str, type Type } from "../schema/types.ts";
+import {
+  type FormatSpecific,
+  formatFacts,
+  formatSpecific,
+  type SnapshotInfo,
+  snapshotInfo,
+} from "./query-block-format.ts";
 import { childOf, imageName } from "./query-block-names.ts";
 
 /** QMP's ImageInfo. */
@@ -20,6 +26,8 @@ export interface ImageInfo {
   readonly "backing-filename"?: string;
   readonly "full-backing-filename"?: string;
   readonly "backing-filename-format"?: string;
+  /** Internal ones. */
+  readonly snapshots?: readonly SnapshotInfo[];
   readonly "backing-image"?: ImageInfo;
   readonly "format-specific"?: FormatSpecific;
 }
@@ -34,6 +42,7 @@ export const imageInfo: Type<ImageInfo> = object({
   "backing-filename": optional(str),
   "full-backing-filename": optional(str),
   "backing-filename-format": optional(str),
+  snapshots: optional(array(snapshotInfo)),
   "backing-image": optional(lazy(() => imageInfo)),
   "format-specific": optional(formatSpecific),
 });
@@ -89,6 +98,7 @@ export function describeImage(facts: ImageFacts, node: BlockNode, flat: boolean)
     ...(clusterSizeBytes === undefined ? {} : { "cluster-size": clusterSizeBytes }),
     ...(named === undefined ? {} : { "backing-filename": named, "full-backing-filename": backingName ?? named }),
     ...(format?.backingFormat === undefined ? {} : { "backing-filename-format": format.backingFormat }),
+    ...(format === undefined || format.snapshots.length === 0 ? {} : { snapshots: format.snapshots }),
     ...(backing === undefined ? {} : { "backing-image": describeImage(facts, backing, false) }),
     ...(format === undefined ? {} : { "format-specific": format.specific }),
   };

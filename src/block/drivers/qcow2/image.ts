@@ -15,6 +15,7 @@ import { L1Table } from "./l1-table.ts";
 import { MetadataGuard, type SnapshotTables } from "./metadata-guard.ts";
 import { Refcounts } from "./refcounts.ts";
 import type { RuntimeSettings } from "./runtime-options.ts";
+import type { Snapshot } from "./snapshots.ts";
 import { CachedTable, TableCache } from "./table-cache.ts";
 
 const imageCorrupted = tracePoint("qcow2_signal_corruption");

@@ -14,6 +14,7 @@ import type { Snapshot } from "./snapshots.ts";
 
 /** The tables of internal snapshots, which stay where they are. */
 export interface SnapshotTables {
+  readonly snapshots: readonly Snapshot[];
   readonly tableBytes: number;
   readonly l1: ClusterRanges;
   readonly l2: ClusterRanges;
@@ -44,7 +45,7 @@ export async function readSnapshotTables(
     tables.delete(0);
   }
   const l2 = [...tables].map((offsetBytes) => ({ offsetBytes, lengthBytes: clusterBytes }));
-  return { tableBytes, l1: new ClusterRanges(l1), l2: new ClusterRanges(l2) };
+  return { snapshots, tableBytes, l1: new ClusterRanges(l1), l2: new ClusterRanges(l2) };
 }
 
 /** Knows where the tables are at any moment. */

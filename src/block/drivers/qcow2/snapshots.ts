@@ -8,15 +8,25 @@ import type { Qcow2File } from "./image-file.ts";
 const ENTRY_BYTES = 40;
 const MAX_TABLE_BYTES = 64 << 20;
 const MAX_EXTRA_BYTES = 1024;
+/** In place of a count of instructions. */
+const NO_COUNT = 2n ** 64n - 1n;
 /** Names are read together with what stands around them. */
 const PIECE_BYTES = 64 << 10;
 
-/** What of a snapshot there is to count. */
+/** A snapshot: what of it there is to count, and what there is to tell. */
 export interface Snapshot {
   readonly l1Offset: number;
   readonly l1Entries: number;
   readonly id: string;
   readonly name: string;
+  /** When it was taken: seconds since 1970, and nanoseconds. */
+  readonly dateSeconds: number;
+  readonly dateNanoseconds: number;
+  /** How long the machine had run by then, in nanoseconds. */
+  readonly vmClock: bigint;
+  readonly vmStateBytes: bigint;
+  /** Instructions that the machine had carried out; undefined where nobody counted. */
+  readonly instructionCount: bigint | undefined;
 }
 
 /** The table, with how many bytes it has. Throws a `BlockError` where it is damaged. */
@@ -37,12 +47,19 @@ export async function readSnapshots(
     const idBytes = view.getUint16(12);
     const nameBytes = view.getUint16(14);
     if (extra > MAX_EXTRA_BYTES) throw new BlockError("EINVAL", "Too much extra metadata in snapshot table entry");
+    const more = viewOf(await file.readBytes(start + ENTRY_BYTES, extra));
     const names = await file.readBytes(start + ENTRY_BYTES + extra, Math.min(idBytes + nameBytes, 2 * PIECE_BYTES));
-    const snapshot = {
+    const count = extra >= 24 ? more.getBigUint64(16) : NO_COUNT;
+    const snapshot: Snapshot = {
       l1Offset: getUint64(view, 0),
       l1Entries: view.getUint32(8),
       id: new TextDecoder().decode(names.subarray(0, idBytes)),
       name: new TextDecoder().decode(names.subarray(idBytes)),
+      dateSeconds: view.getUint32(16),
+      dateNanoseconds: view.getUint32(20),
+      vmClock: view.getBigUint64(24),
+      vmStateBytes: extra >= 8 ? more.getBigUint64(0) : BigInt(view.getUint32(32)),
+      instructionCount: count === NO_COUNT ? undefined : count,
     };
     const aligned = snapshot.l1Offset % 2 ** clusterBits === 0 && snapshot.l1Offset < MAX_HOST_BYTES;
     if (snapshot.l1Entries * 8 > MAX_L1_BYTES) throw new BlockError("EFBIG", "Snapshot L1 table too large");
