@@ -185,17 +185,25 @@ function changes(option: string, entry: NodeEntry, options: BlockdevOptions): bo
   return !isInlineChild(options[option]) && options[option] !== child.node.name;
 }
 
-function childrenAfter(graph: BlockGraph, { entry, options }: Change): Map<ChildRole, BlockNode> {
+function childrenAfter(graph: BlockGraph, { entry, opener, options }: Change): Map<ChildRole, BlockNode> {
   const children = new Map<ChildRole, BlockNode>();
-  for (const { role } of entry.node.driver.children)
-    children.set(role, childAfter(graph, entry.node, role, options[role]));
+  for (const { role } of opener.children) {
+    const child = childAfter(graph, entry.node, role, options[role]);
+    if (child !== undefined) children.set(role, child);
+  }
   return children;
 }
 
-/** Another node where one is named, else the one that it is. */
-function childAfter(graph: BlockGraph, node: BlockNode, role: ChildRole, given: OptionValue | undefined): BlockNode {
-  const child = node.driver.children.find((candidate) => candidate.role === role)!.node;
-  if (typeof given !== "string" || given === child.name) return child;
+/** Another node where one is named, none where there shall be none, else the one that it is. */
+function childAfter(
+  graph: BlockGraph,
+  node: BlockNode,
+  role: ChildRole,
+  given: OptionValue | undefined,
+): BlockNode | undefined {
+  if (given === null) return undefined;
+  const child = node.driver.children.find((candidate) => candidate.role === role)?.node;
+  if (typeof given !== "string" || given === child?.name) return child;
   const other = graph.find(undefined, given).node;
   if (nodesBelow(other).has(node)) throw wouldCreateCycle(given, role, node.name);
   return other;

@@ -70,6 +70,23 @@ describeWithTools(["qemu-img"], "qcow2 nodes", () => {
     expect(folder.check("disk.qcow2")).toBe(CLEAN);
   });
 
+  it("stand on nothing after blockdev-reopen with null, and on a node again", async () => {
+    const { graph } = folder;
+    await folder.create("top.qcow2", { size: 1 << 20 });
+    const base = await graph.add({ driver: "memory", "node-name": "base", size: 1 << 20 });
+    await base.write(0, sector(1));
+    const options = { driver: "qcow2", "node-name": "top", file: fileOptions("top.qcow2") } as const;
+    const top = await graph.add({ ...options, backing: "base" });
+    await graph.reopen([{ ...options, backing: null }]);
+    expect(await firstByte(top)).toBe(0);
+    expect(base.parentCount).toBe(0);
+    await graph.reopen([{ ...options, backing: "base" }]);
+    expect(await firstByte(top)).toBe(1);
+    await graph.delete("top");
+    await graph.delete("base");
+    expect(folder.check("top.qcow2")).toBe(CLEAN);
+  });
+
   it("are reopened only if what they stand on is told", async () => {
     const { graph } = folder;
     await graph.create({ driver: "file", filename: folder.file("base.raw"), size: 1 << 20 });
