@@ -1,24 +1,15 @@
 // Backups from and to qcow2 images by this program's commands, and the same by a real QEMU's: replies, events, and the images that come of them.
+import { copyFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type ShownBitmap, shownBitmaps } from "../block/drivers/qcow2/bitmap-tools.ts";
-import { CLEAN } from "../block/drivers/qcow2/qcow2-images.ts";
 import { describeWithTools } from "../support/tools.ts";
+import { compareImages, FILE, mapOf, QCOW2, startLayered, told } from "./layered-images.ts";
 import { QEMU } from "./programs.ts";
-import { type Twin, TwinMachines } from "./twin-machines.ts";
+import { TwinMachines } from "./twin-machines.ts";
 
 const MIB = 1 << 20;
 /** What of a bitmap's bytes is copied before a slow job waits for the first time. */
 const FIRST_RUN = 128 * 1024;
-const FILE = (filename: string): object => ({ driver: "file", filename });
-const QCOW2 = (filename: string): object => ({ driver: "qcow2", file: FILE(filename) });
-
-/** Sources, by the names of their nodes. */
-const SOURCES: Readonly<Record<string, object>> = {
-  raw: { driver: "raw", file: FILE("raw.img") },
-  bottom: QCOW2("bottom.qcow2"),
-  middle: QCOW2("middle.qcow2"),
-  top: QCOW2("top.qcow2"),
-};
 /** Sources that stand on others than their images say, or are filters. */
 const ODD_SOURCES: Readonly<Record<string, object>> = {
   "on-nothing": { ...QCOW2("other.qcow2"), backing: null },
@@ -29,34 +20,6 @@ const ODD_SOURCES: Readonly<Record<string, object>> = {
   "with-faults": { driver: "qcow2", file: { driver: "blkdebug", image: FILE("other.qcow2") } },
 };
 
-interface Extent {
-  readonly start: number;
-  readonly length: number;
-  readonly depth: number;
-  readonly zero: boolean;
-  readonly data: boolean;
-}
-
-/** All that `qemu-img info` tells, but for what the image takes of its host's disk. */
-function told({ folder }: Twin, image: string): object {
-  const info = JSON.parse(folder.run("qemu-img", "info", "-U", "--output=json", image)) as Record<string, unknown>;
-  const { "actual-size": _, ...rest } = info;
-  return rest;
-}
-
-/** What of an image is where in its chain. Where in its file it is depends on which of several copies came first. */
-function mapOf({ folder }: Twin, image: string): readonly Extent[] {
-  const extents = JSON.parse(folder.run("qemu-img", "map", "-U", "--output=json", image)) as Extent[];
-  const merged: Extent[] = [];
-  for (const { start, length, depth, zero, data } of extents) {
-    const last = merged.at(-1);
-    if (last?.depth === depth && last.zero === zero && last.data === data)
-      merged[merged.length - 1] = { ...last, length: last.length + length };
-    else merged.push({ start, length, depth, zero, data });
-  }
-  return merged;
-}
-
 describeWithTools(["qemu-img", "qemu-io", QEMU], "Backups beside a real QEMU's", () => {
   let twins: TwinMachines;
   let count = 0;
@@ -64,35 +27,9 @@ describeWithTools(["qemu-img", "qemu-io", QEMU], "Backups beside a real QEMU's",
   const fresh = (): string => `target${count++}.qcow2`;
 
   beforeAll(async () => {
-    twins = await TwinMachines.start();
-    const create = (...args: readonly string[]): void => twins.run("qemu-img", "create", "-q", "-f", ...args);
-    const write = (format: string, image: string, ...commands: readonly string[]): void =>
-      twins.run("qemu-io", "-f", format, ...commands.flatMap((command) => ["-c", command]), image);
-    create("raw", "raw.img", "2M");
-    write("raw", "raw.img", "write -P 1 0 1M", "write -P 2 1536k 512k");
-    create("qcow2", "-b", "raw.img", "-F", "raw", "bottom.qcow2", "5M");
-    write("qcow2", "bottom.qcow2", "write -P 3 512k 300k", "write -P 4 4M 1M");
-    create("qcow2", "-b", "bottom.qcow2", "-F", "qcow2", "-o", "cluster_size=4096", "middle.qcow2", "3M");
-    write("qcow2", "middle.qcow2", "write -P 5 100k 10k", "write -z 1M 64k");
-    create("qcow2", "-b", "middle.qcow2", "-F", "qcow2", "-o", "extended_l2=on", "top.qcow2", "4098k");
-    write("qcow2", "top.qcow2", "write -P 6 200k 2k", "write -P 7 2M 256k", "write -z 600k 64k", "write -P 8 4096k 2k");
-    twins.run("cp", "top.qcow2", "other.qcow2");
-    for (const [node, options] of Object.entries(SOURCES)) {
-      // An image that another is open on is not written to.
-      const readOnly = node === "top" ? {} : { "read-only": true };
-      await twins.succeed("blockdev-add", { ...options, "node-name": node, ...readOnly });
-    }
-    await twins.succeed("object-add", { "qom-type": "throttle-group", id: "group" });
+    twins = await startLayered();
   });
   afterAll(() => twins.close());
-
-  const compareTargets = (target: string): void => {
-    const [ours, theirs] = twins.both;
-    expect(told(ours, target)).toEqual(told(theirs, target));
-    expect(mapOf(ours, target)).toEqual(mapOf(theirs, target));
-    // Without what it stands on, which may be open for writing.
-    expect(ours.folder.check(`json:${JSON.stringify({ ...QCOW2(target), backing: null })}`)).toBe(CLEAN);
-  };
 
   it.each(["raw", "bottom", "middle", "top"])(
     "drive-backup of the layer %s makes the image that QEMU makes",
@@ -101,18 +38,33 @@ describeWithTools(["qemu-img", "qemu-io", QEMU], "Backups beside a real QEMU's",
       for (const sync of ["full", "top"]) {
         const target = fresh();
         await twins.job("drive-backup", { "job-id": "job", device, sync, target, format: "qcow2" });
-        compareTargets(target);
+        compareImages(twins, target);
         expect(twins.ours.folder.run("qemu-img", "compare", "-U", source, target)).toBe("Images are identical.\n");
       }
     },
   );
 
   it("sync=none keeps what is changed, on top of the source", async () => {
-    const target = fresh();
-    await twins.job("drive-backup", { "job-id": "job", device: "top", sync: "none", target }, async () => {
-      for (const { client } of twins.both) await client.execute("block-job-cancel", { device: "job" });
+    const drive = "if=none,id=drv,node-name=top,driver=qcow2,file.driver=file,file.filename=top.qcow2,discard=unmap";
+    const driven = await TwinMachines.start(["-drive", drive], (folder) => {
+      for (const image of ["raw.img", "bottom.qcow2", "middle.qcow2"])
+        copyFileSync(twins.ours.folder.file(image), folder.file(image));
+      copyFileSync(twins.ours.folder.file("other.qcow2"), folder.file("top.qcow2"));
+      copyFileSync(twins.ours.folder.file("other.qcow2"), folder.file("before.qcow2"));
     });
-    compareTargets(target);
+    try {
+      const target = fresh();
+      await driven.job("drive-backup", { "job-id": "job", device: "drv", sync: "none", target }, async () => {
+        for (const command of ["write -P 31 190k 20k", "write -P 32 1M 64k", "write -z 4090k 8k", "write -P 33 1M 1k"])
+          await driven.change("drv", command);
+        await driven.succeed("job-cancel", { id: "job" });
+      });
+      compareImages(driven, target);
+      for (const { folder } of driven.both)
+        expect(folder.run("qemu-img", "compare", "-U", "before.qcow2", target)).toBe("Images are identical.\n");
+    } finally {
+      await driven.close();
+    }
   });
 
   it.each(Object.entries(ODD_SOURCES))("drive-backup names what the source stands on: %s", async (node, options) => {
@@ -138,7 +90,7 @@ describeWithTools(["qemu-img", "qemu-io", QEMU], "Backups beside a real QEMU's",
       await twins.succeed("blockdev-add", { ...QCOW2(target), "node-name": "target" });
       await twins.job("blockdev-backup", { "job-id": "job", device, target: "target", sync: "top" });
       await twins.succeed("blockdev-del", { "node-name": "target" });
-      compareTargets(target);
+      compareImages(twins, target);
       expect(twins.ours.folder.run("qemu-img", "compare", "-U", `${device}.qcow2`, target)).toBe(
         "Images are identical.\n",
       );
@@ -171,7 +123,7 @@ describeWithTools(["qemu-img", "qemu-io", QEMU], "Backups beside a real QEMU's",
       await twins.succeed("job-cancel", { id: "job" });
     });
     await twins.succeed("x-debug-block-dirty-bitmap-sha256", bitmap);
-    if (outcome === "completed") compareTargets(target);
+    if (outcome === "completed") compareImages(twins, target);
     await twins.succeed("block-dirty-bitmap-remove", bitmap);
   });
 
@@ -179,7 +131,7 @@ describeWithTools(["qemu-img", "qemu-io", QEMU], "Backups beside a real QEMU's",
     const target = fresh();
     if ("mode" in mode) twins.run("qemu-img", "create", "-q", "-f", "qcow2", target, "4098k");
     await twins.job("drive-backup", { "job-id": "job", device: "top", sync: "full", target, compress: true, ...mode });
-    compareTargets(target);
+    compareImages(twins, target);
     const [ours, theirs] = twins.both.map(({ folder }) => {
       const check = JSON.parse(folder.run("qemu-img", "check", "--output=json", target)) as Record<string, unknown>;
       return { allocated: check["allocated-clusters"], compressed: check["compressed-clusters"] };
@@ -217,64 +169,6 @@ describeWithTools(["qemu-img", "qemu-io", QEMU], "Backups beside a real QEMU's",
       twins.run("qemu-img", "create", "-q", "-u", "-f", "qcow2", "-b", backing, "-F", "qcow2", image, "4098k");
     const reply = await twins.execute("drive-backup", { "job-id": "job", device: "top", sync: "full", ...args });
     expect(reply).toEqual({ error: { class: "GenericError", desc: text } });
-  });
-
-  it.each([
-    QCOW2("middle.qcow2"),
-    { ...QCOW2("middle.qcow2"), backing: null },
-    { driver: "qcow2", file: FILE("none.qcow2") },
-    [],
-  ])("images that stand on %j are opened as QEMU opens them", async (options) => {
-    const image = fresh();
-    const name = `json:${JSON.stringify(options)}`;
-    twins.run("qemu-img", "create", "-q", "-u", "-f", "qcow2", "-b", name, "-F", "qcow2", image, "3M");
-    const { return: opened } = await twins.execute("blockdev-add", { ...QCOW2(image), "node-name": "named" });
-    if (opened === undefined) return;
-    const target = fresh();
-    await twins.job("drive-backup", { "job-id": "job", device: "named", sync: "full", target });
-    compareTargets(target);
-    await twins.succeed("blockdev-del", { "node-name": "named" });
-  });
-
-  it.each([
-    {},
-    { "backing-file": "top.qcow2", "backing-fmt": "qcow2" },
-    { "backing-fmt": "qcow2" },
-    { "cluster-size": 4096, "refcount-bits": 1 },
-    { "cluster-size": 1000 },
-    { "refcount-bits": 3 },
-    { version: "v2" },
-    { version: "v2", "lazy-refcounts": true },
-    { version: "v2", "extended-l2": true },
-    { version: "v2", "refcount-bits": 8 },
-    { "extended-l2": true, "lazy-refcounts": true },
-    { "extended-l2": true, "cluster-size": 4096 },
-    { "compression-type": "zstd" },
-    { preallocation: "metadata" },
-    { preallocation: "full", "backing-file": "top.qcow2" },
-    { "cluster-size": 512, size: 2 ** 50 },
-    { size: 1000 },
-  ])("blockdev-create with %j makes the image that QEMU makes, or says why not", async (options) => {
-    const image = fresh();
-    const create = async (what: object): Promise<boolean> => {
-      await twins.succeed("blockdev-create", { "job-id": "create", options: what });
-      await twins.until("query-jobs", (jobs) => (jobs as { status: string }[])[0]?.status === "concluded");
-      const [job] = (await twins.succeed("query-jobs")) as readonly { error?: string }[];
-      await twins.succeed("job-dismiss", { id: "create" });
-      return job?.error === undefined;
-    };
-    expect(await create({ driver: "file", filename: image, size: 0 })).toBe(true);
-    if (!(await create({ driver: "qcow2", file: FILE(image), size: 4 * MIB, ...options }))) return;
-    expect(told(twins.ours, image)).toEqual(told(twins.theirs, image));
-    expect(mapOf(twins.ours, image)).toEqual(mapOf(twins.theirs, image));
-  });
-
-  it("an image that stands on itself by options is refused", async () => {
-    const { folder, client } = twins.ours;
-    const name = `json:${JSON.stringify(QCOW2("loop.qcow2"))}`;
-    folder.run("qemu-img", "create", "-q", "-u", "-f", "qcow2", "-b", name, "-F", "qcow2", "loop.qcow2", "3M");
-    const { error } = await client.execute("blockdev-add", { ...QCOW2("loop.qcow2"), "node-name": "loop" });
-    expect(error).toMatchObject({ desc: expect.stringContaining("creates an infinite loop.") });
   });
 
   it("the bitmaps of the source are not the target's", async () => {

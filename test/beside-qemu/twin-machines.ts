@@ -23,8 +23,12 @@ export class TwinMachines {
     this.theirs = theirs;
   }
 
-  static async start(): Promise<TwinMachines> {
-    const [ours, theirs] = await Promise.all([startTwin(), startTwin([QEMU])]);
+  /** `prepare` fills the folder of either before the program is started in it, with `args`. */
+  static async start(
+    args: readonly string[] = [],
+    prepare: (folder: ImageFolder) => void = () => {},
+  ): Promise<TwinMachines> {
+    const [ours, theirs] = await Promise.all([startTwin(args, prepare), startTwin(args, prepare, [QEMU])]);
     return new TwinMachines(ours, theirs);
   }
 
@@ -99,10 +103,15 @@ export class TwinMachines {
   }
 }
 
-async function startTwin(program?: readonly string[]): Promise<Twin> {
+async function startTwin(
+  args: readonly string[],
+  prepare: (folder: ImageFolder) => void,
+  program?: readonly string[],
+): Promise<Twin> {
   const folder = new ImageFolder();
   try {
-    return { folder, client: await new SystemProcess(folder.path, NO_BOARD, program).connect() };
+    prepare(folder);
+    return { folder, client: await new SystemProcess(folder.path, [...NO_BOARD, ...args], program).connect() };
   } catch (error) {
     await folder.dispose();
     throw error;
