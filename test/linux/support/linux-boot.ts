@@ -24,17 +24,18 @@ export const MODULES: readonly string[] = [
 /** Where the device's registers are, and its interrupt. */
 export const DEVICE = { address: 0xd000_0000, lengthBytes: 0x1000, irq: 10 } as const;
 
-// A shell on the serial line that echoes nothing and has no prompt: the host sends lines and reads what they print.
+// A shell that reads commands from the serial line as from a script. An interactive one takes a background job that ends while it
+// waits for a key for the end of its input now and then, and an init that ends is a kernel panic.
 const INIT = `#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 mkdir -p /mnt
-exec < /dev/ttyS0 > /dev/ttyS0 2>&1
-stty -echo -onlcr
+exec < /dev/null > /dev/ttyS0 2>&1
+stty -F /dev/ttyS0 -echo -onlcr
 echo @@ready@@
-PS1= PS2= exec sh
+exec sh /dev/ttyS0
 `;
 
 /** The files that v86 is given. */

@@ -112,15 +112,22 @@ export class LinuxGuest {
   async #hears(what: string | RegExp, timeoutMs: number): Promise<void> {
     const heard = (): boolean => (typeof what === "string" ? this.#heard.includes(what) : what.test(this.#heard));
     await new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(() => {
-        this.#listener = undefined;
-        reject(new Error(`the guest did not say ${what} within ${timeoutMs} ms, but:\n${this.#heard}`));
-      }, timeoutMs);
-      const look = (): void => {
-        if (!heard()) return;
+      const end = (): void => {
         clearTimeout(timer);
         this.#listener = undefined;
-        resolve();
+      };
+      const fail = (why: string): void => {
+        end();
+        reject(new Error(`the guest did not say ${what}: ${why}. It said:\n${this.#heard}`));
+      };
+      const timer = setTimeout(() => fail(`${timeoutMs} ms went by`), timeoutMs);
+      const look = (): void => {
+        if (heard()) {
+          end();
+          resolve();
+        } else if (this.#heard.includes("end Kernel panic")) {
+          fail("its kernel panicked");
+        }
       };
       this.#listener = look;
       look();
