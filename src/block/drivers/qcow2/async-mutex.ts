@@ -49,6 +49,7 @@ export class ClusterLocks {
 
   /** Somebody has some of the clusters `first` to `last`. */
   isHeld(first: number, last: number): boolean {
+    if (this.#ranges.size === 0) return false;
     for (const range of this.#ranges) if (range.first <= last && first <= range.last) return true;
     return false;
   }

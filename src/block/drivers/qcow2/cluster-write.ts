@@ -8,7 +8,7 @@ import type { ClusterReader } from "./cluster-read.ts";
 import { compressCluster, writesCompressed } from "./compressed.ts";
 import { roundDown } from "./format.ts";
 import type { Qcow2Image } from "./image.ts";
-import { filledRange, type Placement, planPlacement } from "./placement.ts";
+import { type Placement, planPlacement } from "./placement.ts";
 import { attempt } from "./request-parts.ts";
 import type { CachedTable } from "./table-cache.ts";
 
@@ -188,12 +188,14 @@ export class ClusterWriter {
     if (image.locks.isHeld(first, last)) return undefined;
     const plan = planPlacement(image, table, offsetBytes, lengthBytes);
     if (plan.reuse || plan.clusters !== last - first + 1) return undefined;
-    const { from, to } = filledRange(image, offsetBytes, plan);
+    const { clusters, reuse, fillFrom, fillTo, firstBits, lastBits } = plan;
     const reader = this.#reader;
-    if (!reader.readsAsZeroesNow(from, offsetBytes)) return undefined;
-    if (!reader.readsAsZeroesNow(end, Math.min(to, this.#diskBytes()))) return undefined;
-    const run = image.allocator.allocateNow(plan.clusters);
-    return run === undefined ? undefined : { ...plan, ...run };
+    if (!reader.readsAsZeroesNow(fillFrom, offsetBytes)) return undefined;
+    if (!reader.readsAsZeroesNow(end, Math.min(fillTo, this.#diskBytes()))) return undefined;
+    const run = image.allocator.allocateNow(clusters);
+    if (run === undefined) return undefined;
+    const { offsetBytes: host, fresh } = run;
+    return { clusters, reuse, fillFrom, fillTo, firstBits, lastBits, offsetBytes: host, fresh };
   }
 
   /** Writes to what `#placeNow` found, in the same turn. */
@@ -201,8 +203,7 @@ export class ClusterWriter {
     const image = this.#image;
     const start = roundDown(offsetBytes, image.layout.clusterBytes);
     const end = offsetBytes + vector.byteLength;
-    const { from, to } = filledRange(image, offsetBytes, placement);
-    const dataAlone = placement.fresh || (from === offsetBytes && to === end);
+    const dataAlone = placement.fresh || (placement.fillFrom === offsetBytes && placement.fillTo === end);
     const pending = attempt(() =>
       dataAlone
         ? image.file.write(placement.offsetBytes + (offsetBytes - start), vector)
@@ -217,13 +218,11 @@ export class ClusterWriter {
   /** Writes the data, and what is to stand before and behind them in their clusters. */
   async #fill(offsetBytes: number, end: number, vector: IoVector, placement: Placement): Promise<void> {
     const { file, layout } = this.#image;
-    const { clusterBytes } = layout;
-    const start = roundDown(offsetBytes, clusterBytes);
-    const lastStart = start + (placement.clusters - 1) * clusterBytes;
+    const start = roundDown(offsetBytes, layout.clusterBytes);
     const host = (guest: number): number => placement.offsetBytes + (guest - start);
-    const { fresh } = placement;
-    await this.#copy(start + placement.first.from, offsetBytes, host(start + placement.first.from), fresh);
-    await this.#copy(end, lastStart + placement.last.to, host(end), fresh);
+    const { fresh, fillFrom, fillTo } = placement;
+    await this.#copy(fillFrom, offsetBytes, host(fillFrom), fresh);
+    await this.#copy(end, fillTo, host(end), fresh);
     await file.event("write_aio");
     if (vector.abandoned) throw new BlockError("ECANCELED");
     await file.write(host(offsetBytes), vector);
@@ -275,7 +274,7 @@ export class ClusterWriter {
     for (let i = 0; i < placement.clusters; i++) {
       if (!placement.reuse) freeOld(image, table, index + i);
       const last = i === placement.clusters - 1;
-      const bits = i === 0 ? placement.first.bits : last ? placement.last.bits : undefined;
+      const bits = i === 0 ? placement.firstBits : last ? placement.lastBits : undefined;
       mapping.setHost(table, index + i, placement.offsetBytes + i * clusterBytes, extended ? bits : undefined);
     }
   }

@@ -1,18 +1,24 @@
-// What a write to a part of a cluster has to copy so that the cluster, or its subclusters, can be the image's own.
+// What a write to a part of a cluster has to copy so that its subclusters can be the image's own.
 
 import type { ClusterMapping } from "./cluster-mapping.ts";
 import { maskOf } from "./cluster-mapping.ts";
 import { type Layout, SUBCLUSTERS } from "./format.ts";
 import type { CachedTable } from "./table-cache.ts";
 
-/** Offsets within the cluster: `[from, start)` and `[end, to)` are copied, and the entry's bits are then these. */
-export interface CopyPlan {
-  readonly from: number;
-  readonly to: number;
-  readonly bits: { readonly allocated: number; readonly zero: number } | undefined;
+/** The two halves of an extended entry's bitmap. */
+export interface SubclusterBits {
+  readonly allocated: number;
+  readonly zero: number;
 }
 
-/** The plan for a write of `[start, end)` of one cluster. `reuse`: the entry keeps the cluster that it has. */
+/** Offsets within the cluster: `[from, start)` and `[end, to)` are copied, and the entry's bits are then these. */
+interface CopyPlan {
+  readonly from: number;
+  readonly to: number;
+  readonly bits: SubclusterBits;
+}
+
+/** The plan for a write of `[start, end)` of one cluster with subclusters. `reuse`: the entry keeps the cluster that it has. */
 export function planCopy(
   layout: Layout,
   mapping: ClusterMapping,
@@ -20,9 +26,8 @@ export function planCopy(
   index: number,
   write: { start: number; end: number; reuse: boolean },
 ): CopyPlan {
-  const { clusterBytes, unitBytes, extended } = layout;
+  const { clusterBytes, unitBytes } = layout;
   const { start, end, reuse } = write;
-  if (!extended) return { from: 0, to: clusterBytes, bits: undefined };
   if (mapping.isCompressed(table, index))
     return { from: 0, to: clusterBytes, bits: { allocated: maskOf(0, SUBCLUSTERS), zero: 0 } };
   const first = Math.floor(start / unitBytes);

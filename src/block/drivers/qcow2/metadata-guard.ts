@@ -93,14 +93,15 @@ export class MetadataGuard {
   metadataIn(offsetBytes: number, lengthBytes: number): string | undefined {
     const checks = this.#checks;
     const end = offsetBytes + lengthBytes;
-    const within = (start: number, length: number): boolean => start < end && offsetBytes < start + length;
-    if (checks.mainHeader && within(0, this.#clusterBytes)) return "qcow2_header";
-    if (checks.activeL1 && within(this.#l1.offsetBytes, this.#l1.entries * 8)) return "active L1 table";
-    if (checks.refcountTable && within(this.#refcounts.tableOffset, this.#refcounts.tableBytes))
-      return "refcount table";
+    const { tableOffset, tableBytes } = this.#refcounts;
+    if (checks.mainHeader && overlap(offsetBytes, end, 0, this.#clusterBytes)) return "qcow2_header";
+    if (checks.activeL1 && overlap(offsetBytes, end, this.#l1.offsetBytes, this.#l1.entries * 8))
+      return "active L1 table";
+    if (checks.refcountTable && overlap(offsetBytes, end, tableOffset, tableBytes)) return "refcount table";
     if (checks.bitmapDirectory) {
       const bitmaps = bitmapsExtension(this.#header);
-      if (bitmaps !== undefined && within(bitmaps.directoryOffset, bitmaps.directoryBytes)) return "bitmap directory";
+      if (bitmaps !== undefined && overlap(offsetBytes, end, bitmaps.directoryOffset, bitmaps.directoryBytes))
+        return "bitmap directory";
     }
     if (this.#snapshots !== undefined) {
       const found = this.#snapshotTableIn(this.#snapshots, offsetBytes, end);
@@ -125,4 +126,9 @@ export class MetadataGuard {
   #note(offsetBytes: number): void {
     if (offsetBytes !== 0) this.#tables.add(offsetBytes);
   }
+}
+
+/** `[start, end)` and `length` bytes from `offset` on have some in common. */
+function overlap(start: number, end: number, offset: number, length: number): boolean {
+  return offset < end && start < offset + length;
 }

@@ -1,7 +1,8 @@
 // Which clusters a write takes that has no place yet, and what of them it has to fill beside its own data.
 
 import type { HostRun } from "./allocator.ts";
-import { type CopyPlan, planCopy } from "./copy-on-write.ts";
+import type { ClusterMapping } from "./cluster-mapping.ts";
+import { planCopy, type SubclusterBits } from "./copy-on-write.ts";
 import { roundDown } from "./format.ts";
 import type { Qcow2Image } from "./image.ts";
 import type { CachedTable } from "./table-cache.ts";
@@ -14,8 +15,12 @@ export interface PlacementPlan {
   readonly clusters: number;
   /** The entry keeps its cluster, which holds no data yet where the write goes. */
   readonly reuse: boolean;
-  readonly first: CopyPlan;
-  readonly last: CopyPlan;
+  /** Where on the disk the filling begins and ends; the data of the write are within. */
+  readonly fillFrom: number;
+  readonly fillTo: number;
+  /** Of the first and the last entry, if they are extended. */
+  readonly firstBits: SubclusterBits | undefined;
+  readonly lastBits: SubclusterBits | undefined;
 }
 
 /** A plan with the clusters for it. */
@@ -31,29 +36,46 @@ export function planPlacement(
   const { layout, mapping } = image;
   const { clusterBytes } = layout;
   const index = mapping.indexOf(offsetBytes);
-  const inFirst = offsetBytes % clusterBytes;
-  const ownsPlace = (at: number): boolean => mapping.hostCluster(table, at) !== 0 && mapping.isCopied(table, at);
-  const reuse = ownsPlace(index);
-  const most = Math.min(
-    Math.ceil((inFirst + lengthBytes) / clusterBytes),
-    layout.sliceEntries - index,
-    Math.max(1, MAX_STEP_BYTES / clusterBytes),
-  );
+  const fillFrom = roundDown(offsetBytes, clusterBytes);
+  const wanted = Math.ceil((offsetBytes + lengthBytes - fillFrom) / clusterBytes);
+  const most = Math.min(wanted, layout.sliceEntries - index, Math.max(1, MAX_STEP_BYTES / clusterBytes));
+  const reuse = ownsPlace(mapping, table, index);
   let clusters = 1;
-  while (!reuse && clusters < most && !ownsPlace(index + clusters)) clusters++;
-  const end = Math.min(inFirst + lengthBytes, clusters * clusterBytes);
-  const plan = (cluster: number): CopyPlan => {
-    const before = cluster * clusterBytes;
-    const range = { start: Math.max(0, inFirst - before), end: Math.min(end - before, clusterBytes), reuse };
-    return planCopy(layout, mapping, table, index + cluster, range);
-  };
-  const first = plan(0);
-  return { clusters, reuse, first, last: clusters === 1 ? first : plan(clusters - 1) };
+  while (!reuse && clusters < most && !ownsPlace(mapping, table, index + clusters)) clusters++;
+  const fillTo = fillFrom + clusters * clusterBytes;
+  const plan = { clusters, reuse, fillFrom, fillTo, firstBits: undefined, lastBits: undefined };
+  return layout.extended ? withSubclusters(image, table, plan, offsetBytes, offsetBytes + lengthBytes) : plan;
 }
 
-/** Where on the disk the filling begins and ends that a placement asks for; the data of the write are within. */
-export function filledRange(image: Qcow2Image, offsetBytes: number, plan: PlacementPlan): { from: number; to: number } {
-  const { clusterBytes } = image.layout;
-  const start = roundDown(offsetBytes, clusterBytes);
-  return { from: start + plan.first.from, to: start + (plan.clusters - 1) * clusterBytes + plan.last.to };
+function ownsPlace(mapping: ClusterMapping, table: CachedTable, index: number): boolean {
+  return mapping.hostCluster(table, index) !== 0 && mapping.isCopied(table, index);
+}
+
+/** Of the first and the last cluster, subclusters that nobody writes to are not filled. */
+function withSubclusters(
+  image: Qcow2Image,
+  table: CachedTable,
+  plan: PlacementPlan,
+  offsetBytes: number,
+  endBytes: number,
+): PlacementPlan {
+  const { layout, mapping } = image;
+  const { clusterBytes } = layout;
+  const { clusters, reuse } = plan;
+  const index = mapping.indexOf(offsetBytes);
+  const start = offsetBytes - plan.fillFrom;
+  const end = Math.min(endBytes, plan.fillTo) - plan.fillFrom;
+  const ofFirst = { start, end: Math.min(end, clusterBytes), reuse };
+  const first = planCopy(layout, mapping, table, index, ofFirst);
+  const before = (clusters - 1) * clusterBytes;
+  const ofLast = { start: 0, end: end - before, reuse };
+  const last = clusters === 1 ? first : planCopy(layout, mapping, table, index + clusters - 1, ofLast);
+  return {
+    clusters,
+    reuse,
+    fillFrom: plan.fillFrom + first.from,
+    fillTo: plan.fillFrom + before + last.to,
+    firstBits: first.bits,
+    lastBits: last.bits,
+  };
 }
