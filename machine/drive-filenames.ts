@@ -23,8 +23,9 @@ export type NamedFile =
 
 /** Throws a `QmpError` with QEMU's text. */
 export function namedFile(filename: string): NamedFile {
-  const options = optionsNamed(filename);
-  if (options !== undefined) return { kind: "whole", options };
+  if (filename.startsWith(JSON_PREFIX)) {
+    return { kind: "whole", options: jsonOptions(filename.slice(JSON_PREFIX.length)) };
+  }
   const [, protocol, rest = ""] = PROTOCOL.exec(filename) ?? [];
   if (protocol === undefined) return { kind: "path", path: filename };
   if (NULL_PROTOCOLS.includes(protocol)) {
@@ -45,9 +46,28 @@ function blkdebug(rest: string): NamedFile {
   return { kind: "blkdebug", config: rest.slice(0, colon), path: image.path };
 }
 
-/** The options of a name that begins with `json:`; undefined of any other. Throws a `QmpError` with QEMU's text. */
-export function optionsNamed(filename: string): BlockdevOptions | undefined {
-  return filename.startsWith(JSON_PREFIX) ? jsonOptions(filename.slice(JSON_PREFIX.length)) : undefined;
+/**
+ * What an image's name of its backing file opens, of the format that the image names too: undefined where it is the name of a file.
+ * Throws a `QmpError` with QEMU's text.
+ */
+export function optionsNamed(filename: string, format: string | undefined): BlockdevOptions | undefined {
+  const named = namedFile(filename);
+  const driver = format ?? "raw";
+  switch (named.kind) {
+    case "whole":
+      return { ...named.options, driver: format ?? named.options.driver };
+    case "null":
+      return driver === "null-co" ? { driver } : { driver, file: { driver: "null-co" } };
+    case "blkdebug":
+      return { driver, file: blkdebugOptions(named) };
+    case "path":
+      return undefined;
+  }
+}
+
+/** The node of a file with faults, as `blkdebug:` names it. */
+function blkdebugOptions({ config, path }: NamedFile & { readonly kind: "blkdebug" }): BlockdevOptions {
+  return { driver: "blkdebug", ...(config === "" ? {} : { config }), image: { driver: "file", filename: path } };
 }
 
 function jsonOptions(text: string): BlockdevOptions {

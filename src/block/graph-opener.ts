@@ -193,14 +193,14 @@ export class GraphOpener {
     name: string,
     format: string | undefined,
   ): Promise<BlockNode> {
-    const named = this.#optionsNamed(name);
+    const named = this.#optionsNamed(name, format);
     const above = chain.at(-1)!;
     const filename = named === undefined ? backingPath(above, name) : above;
     // Which file options mean is known when they have been opened, and that has a backing file in turn.
     const loops = named === undefined ? chain.includes(filename) : chain.indexOf(above) < chain.length - 1;
     if (loops || chain.length >= MAX_CHAIN) throw new QmpError(`Backing file '${name}' creates an infinite loop.`);
     const inherited = { settings: inheritedBy("backing", settings), active, mayBeActive };
-    if (named !== undefined) return this.#open({ ...named, driver: format ?? named.driver }, false, inherited, chain);
+    if (named !== undefined) return this.#open(named, false, inherited, chain);
     const file: BlockdevOptions = { driver: "file", filename };
     const driver = format ?? (await this.#probe(file, inherited));
     const takesFile = this.#drivers.get(driver)?.children.some(isFile) === true;

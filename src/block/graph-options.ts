@@ -114,7 +114,7 @@ export interface ReopenRules {
 }
 
 /**
- * The options that an image's name of its backing file stands for, where it is no name but options. Undefined of a name. Throws a
- * `QmpError` where they are not such as blockdev-add takes.
+ * What an image's name of its backing file opens, where that is not the name of a file; undefined of one that is. `format` is what the
+ * image says of that image's driver. Throws a `QmpError` where the name stands for options such as blockdev-add does not take.
  */
-export type OptionsNamed = (filename: string) => BlockdevOptions | undefined;
+export type OptionsNamed = (filename: string, format: string | undefined) => BlockdevOptions | undefined;

@@ -7,6 +7,11 @@ import type { TwinMachines } from "./twin-machines.ts";
 
 const MIB = 1 << 20;
 
+/** Options in place of a name. */
+function json(options: object): string {
+  return `json:${JSON.stringify(options)}`;
+}
+
 describeWithTools(["qemu-img", "qemu-io", QEMU], "Images made and opened beside a real QEMU", () => {
   let twins: TwinMachines;
   let count = 0;
@@ -51,15 +56,23 @@ describeWithTools(["qemu-img", "qemu-io", QEMU], "Images made and opened beside 
     expect(mapOf(twins.ours, image)).toEqual(mapOf(twins.theirs, image));
   });
 
-  it.each([
-    QCOW2("middle.qcow2"),
-    { ...QCOW2("middle.qcow2"), backing: null },
-    { driver: "qcow2", file: FILE("none.qcow2") },
-    [],
-  ])("images that stand on %j are opened as QEMU opens them", async (options) => {
+  it.each<[string, string]>([
+    [json(QCOW2("middle.qcow2")), "qcow2"],
+    [json({ ...QCOW2("middle.qcow2"), backing: null }), "qcow2"],
+    [json({ driver: "qcow2", file: FILE("none.qcow2") }), "qcow2"],
+    [json([]), "qcow2"],
+    ["json:{", "qcow2"],
+    [json({ driver: "null-co", size: 65536, "read-zeroes": true }), "null-co"],
+    ["null-co://", "null-co"],
+    ["null-co://", "raw"],
+    ["blkdebug::middle.qcow2", "qcow2"],
+    ["blkdebug::raw.img", "raw"],
+    ["blkdebug:no.config:raw.img", "raw"],
+    ["file:raw.img", "raw"],
+    ["zz:raw.img", "raw"],
+  ])("an image that stands on %s as %s is opened as QEMU opens it", async (name, format) => {
     const image = fresh();
-    const name = `json:${JSON.stringify(options)}`;
-    twins.run("qemu-img", "create", "-q", "-u", "-f", "qcow2", "-b", name, "-F", "qcow2", image, "3M");
+    twins.run("qemu-img", "create", "-q", "-u", "-f", "qcow2", "-b", name, "-F", format, image, "3M");
     const { return: opened } = await twins.execute("blockdev-add", { ...QCOW2(image), "node-name": "named" });
     if (opened === undefined) return;
     const target = fresh();
@@ -70,7 +83,7 @@ describeWithTools(["qemu-img", "qemu-io", QEMU], "Images made and opened beside 
 
   it("an image that stands on itself by options is refused", async () => {
     const { folder, client } = twins.ours;
-    const name = `json:${JSON.stringify(QCOW2("loop.qcow2"))}`;
+    const name = json(QCOW2("loop.qcow2"));
     folder.run("qemu-img", "create", "-q", "-u", "-f", "qcow2", "-b", name, "-F", "qcow2", "loop.qcow2", "3M");
     const { error } = await client.execute("blockdev-add", { ...QCOW2("loop.qcow2"), "node-name": "loop" });
     expect(error).toMatchObject({ desc: expect.stringContaining("creates an infinite loop.") });
