@@ -47,7 +47,7 @@ export class MonitoredMachine {
     this.#virtualClock = new VirtualClock(clock);
     const report = (line: string): void =>
       void process.stderr.write(program === undefined ? `${line}\n` : `${program}: ${line}\n`);
-    this.#endWarnings = onWarning(report);
+    this.#endWarnings = onWarning((line, bare) => (bare ? void process.stderr.write(`${line}\n`) : report(line)));
     const monitor = new SystemMonitor({
       ...{ ramBytes, stopped, board, legacy, name, uuid, version, clock },
       output: (text) => void process.stdout.write(text),

@@ -6,7 +6,7 @@ import type { ErrorPolicy } from "../src/block/error-policy.ts";
 import type { ThrottleGroups } from "../src/block/filters/throttle-group.ts";
 import type { BlockGraph } from "../src/block/graph.ts";
 import type { BlockdevOptions } from "../src/block/graph-options.ts";
-import { probeFormat } from "../src/block/image-file.ts";
+import { PROBED_AS_RAW, probeFormat, warnOfProbedRaw } from "../src/block/image-file.ts";
 import type { BlockNode } from "../src/block/node.ts";
 import { PERM_ALL, PERM_CONSISTENT_READ, type Permissions } from "../src/block/permissions.ts";
 import { setLimits } from "../src/qmp/commands/block-io-throttle.ts";
@@ -101,7 +101,8 @@ async function openImage(
 ): Promise<BlockNode> {
   const asRaw = driveNodeOptions(options, { ...how, format: format ?? "raw" });
   const { file } = asRaw;
-  if (format !== undefined || asRaw.driver !== "raw" || typeof file !== "object") return graph.openForDrive(asRaw);
+  const isWhole = options.get("file")?.startsWith("json:") === true;
+  if (format !== undefined || isWhole || typeof file !== "object") return graph.openForDrive(asRaw);
   const probed = await graph.open({ ...file, "read-only": true } as BlockdevOptions);
   let found: string;
   try {
@@ -109,7 +110,10 @@ async function openImage(
   } finally {
     await graph.release(probed);
   }
-  return graph.openForDrive(driveNodeOptions(options, { ...how, format: found }));
+  if (found !== "raw") return graph.openForDrive(driveNodeOptions(options, { ...how, format: found }));
+  const node = await graph.openForDrive({ ...asRaw, ...PROBED_AS_RAW });
+  warnOfProbedRaw(node, options.get("file.filename") ?? options.get("file") ?? "null-co://");
+  return node;
 }
 
 /** Of a drive as long as no device has it. */

@@ -4,12 +4,12 @@ import { subscribeTrace, tracePoint } from "./trace.ts";
 
 const warnReport = tracePoint("warn_report");
 
-/** Tells of something that went wrong and is not the answer to a command. QEMU's text, without the program's name. */
-export function warn(message: string): void {
-  if (warnReport.enabled) warnReport.emit({ message });
+/** Tells of something that went wrong and is not the answer to a command. QEMU's text, without the program's name; `bare`: for good. */
+export function warn(message: string, { bare = false }: { readonly bare?: boolean } = {}): void {
+  if (warnReport.enabled) warnReport.emit({ message, bare });
 }
 
 /** Calls `listener` for each warning. The function returned ends it. */
-export function onWarning(listener: (message: string) => void): () => void {
-  return subscribeTrace("warn_report", (_name, { message }) => listener(String(message)));
+export function onWarning(listener: (message: string, bare: boolean) => void): () => void {
+  return subscribeTrace("warn_report", (_name, { message, bare }) => listener(String(message), bare === true));
 }

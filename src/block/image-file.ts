@@ -2,8 +2,10 @@
 
 import { QmpError } from "../base/errors.ts";
 import { IoVector } from "../base/io-vector.ts";
+import { warn } from "../base/warnings.ts";
 import type { BlockGraph } from "./graph.ts";
 import type { BlockdevOptions, CommonNodeOptions, DriverOpener } from "./graph-options.ts";
+import { KNOWN_FORMAT_BYTES, knownFormat } from "./known-formats.ts";
 import type { BlockNode } from "./node.ts";
 
 /** As much of a file as formats are told by. */
@@ -73,15 +75,28 @@ export async function openImageFile(graph: BlockGraph, options: ImageFileOptions
     await graph.release(file);
     throw error;
   }
-  return openAs(graph, found, { file: file.name }, options);
+  return openAs(graph, found, { file: file.name, ...(found === "raw" ? PROBED_AS_RAW : {}) }, options);
+}
+
+/** Options of a node that is raw because its file looks like nothing else. */
+export const PROBED_AS_RAW: Partial<BlockdevOptions> = { "x-probed": true };
+
+/** Tells of such a node, by the name that the user gave of the file. Nothing needs to be told of one that nobody writes to. */
+export function warnOfProbedRaw({ readOnly }: BlockNode, filename: string): void {
+  if (readOnly) return;
+  const text = `WARNING: Image format was not specified for '${filename}' and probing guessed raw.
+         Automatically detecting the format is dangerous for raw images, write operations on block 0 will be restricted.
+         Specify the 'raw' format explicitly to remove the restrictions.`;
+  warn(text, { bare: true });
 }
 
 async function openAs(
   graph: BlockGraph,
   format: string,
   own: Partial<BlockdevOptions>,
-  { filename: _filename, format: _format, backing, ...common }: ImageFileOptions,
+  options: ImageFileOptions,
 ): Promise<BlockNode> {
+  const { filename: _filename, format: _format, backing, ...common } = options;
   const standsOn = graph.driver(format)?.children.some(({ role }) => role === "backing") === true;
   const node = await graph.open({
     ...own,
@@ -89,6 +104,7 @@ async function openAs(
     driver: format,
     ...(backing === undefined || !standsOn ? {} : { backing: backing.name }),
   });
+  if (own["x-probed"] === true) warnOfProbedRaw(node, options.filename);
   if (backing === undefined || standsOn) return node;
   await graph.release(node);
   throw new QmpError(`Driver '${format}' of node '${node.name}' does not support backing files`);
@@ -129,7 +145,10 @@ export function localPath(filename: string): string {
   return filename.slice("file:".length);
 }
 
-/** The format that fits best what a file begins with; raw fits where no other does. */
+/**
+ * The format that fits best what a file begins with; raw fits where no other does. Throws a `QmpError` where it is one that is known and
+ * not here.
+ */
 export async function probeFormat(graph: Pick<BlockGraph, "drivers">, file: BlockNode): Promise<string> {
   const candidates = graph.drivers.filter(({ image }) => image?.probe !== undefined);
   if (candidates.length === 0) return "raw";
@@ -140,5 +159,9 @@ export async function probeFormat(graph: Pick<BlockGraph, "drivers">, file: Bloc
     const score = image!.probe!(head);
     if (score > best.score) best = { driver, score };
   }
+  const first = new Uint8Array(KNOWN_FORMAT_BYTES);
+  first.set(head.subarray(0, KNOWN_FORMAT_BYTES));
+  const known = knownFormat(first);
+  if (best.score === 0 && known !== undefined) throw new QmpError(`Unknown driver '${known}'`);
   return best.driver;
 }

@@ -6,12 +6,15 @@ import type { BlockdevOptions, BlockdevReference, DriverOpener, OpenContext } fr
 import { PLAIN_IMAGE } from "../image-file.ts";
 import type { BlockNode } from "../node.ts";
 import { RawDriver } from "./raw.ts";
+import { ProbedRawDriver } from "./raw-probed.ts";
 
 /** QMP's options of `raw`. */
 export interface RawNodeOptions extends BlockdevOptions {
   readonly file: BlockdevReference;
   readonly offset?: number;
   readonly size?: number;
+  /** Nobody said that it is raw: `PROBED_AS_RAW`. Not QMP's. */
+  readonly "x-probed"?: boolean;
 }
 
 export const rawOpener: DriverOpener = {
@@ -19,17 +22,19 @@ export const rawOpener: DriverOpener = {
   children: [{ role: "file", required: true }],
   image: PLAIN_IMAGE,
   reopen: {
-    changeable: ["file", "offset", "size"],
-    resettable: ["offset", "size"],
+    // Who reopens it says that it is raw.
+    changeable: ["file", "offset", "size", "x-probed"],
+    resettable: ["offset", "size", "x-probed"],
     check(options, node) {
       const { offset = 0, size } = options as RawNodeOptions;
       checkPart(node.driver.children[0]!.node, offset, size);
     },
   },
   open(context: OpenContext): RawDriver {
-    const { offset = 0, size } = context.options as RawNodeOptions;
+    const { offset = 0, size, "x-probed": probed = false } = context.options as RawNodeOptions;
     const file = context.child("file");
     checkPart(file, offset, size);
+    if (probed) return new ProbedRawDriver({ file, readOnly: false });
     return new RawDriver({ file, readOnly: false, offsetBytes: offset, sizeBytes: size });
   },
 };
