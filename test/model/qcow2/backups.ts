@@ -79,20 +79,27 @@ export class Backup {
     const job = [...stage.jobs].find(({ id }) => id === "job")!;
     for (const step of during) await guest.requestDuringJob(step);
     const node = drive ? undefined : stage.graph.getNode("target");
-    if (this.#sync === "none") {
-      if (node !== undefined) expectBytes(await contents(node), this.#t0, `what fleecing shows of ${this.#file}`);
-      await stage.execute("job-cancel", { id: "job" });
-    } else {
-      await stage.untilPending(job);
-      await stage.execute("job-finalize", { id: "job" });
-    }
+    if (this.#sync !== "none") await stage.untilPending(job);
+    else if (node !== undefined) expectBytes(await contents(node), this.#t0, `what fleecing shows of ${this.#file}`);
+    await stage.execute(this.#isCancelled ? "job-cancel" : "job-finalize", { id: "job" });
     const outcome = await job.untilConcluded();
-    expect(outcome.kind, `${name}: ${JSON.stringify(outcome)}`).toBe(this.#sync === "none" ? "cancelled" : "completed");
+    expect(outcome.kind, `${name}: ${JSON.stringify(outcome)}`).toBe(this.#isCancelled ? "cancelled" : "completed");
     await stage.execute("job-dismiss", { id: "job" });
-    await this.#endBitmap();
+    this.#endBitmap();
     const shows = await this.#check(node, name);
     expect(twin.bytes.length).toBe(this.#t0.length);
     return { file: this.#file, shows };
+  }
+
+  get #isCancelled(): boolean {
+    return this.#sync === "none" || this.#step.cancel;
+  }
+
+  /** The bitmap forgets what is on the target: §3.1, where nothing is left to be copied. */
+  get #forgets(): boolean {
+    const { sync, mode, cancel } = this.#step;
+    if (sync === "incremental" || mode === "on-success") return !cancel;
+    return mode === "always";
   }
 
   /** As incremental backups are chained: on the one before. Of the top layer, on what that stands on. */
@@ -130,12 +137,11 @@ export class Backup {
     };
   }
 
-  /** §3.1: all jobs that have one succeed. */
-  async #endBitmap(): Promise<void> {
+  #endBitmap(): void {
     const bitmap = this.#bitmap;
     if (bitmap === undefined) return;
     const { twin } = this.#source;
-    if (this.#step.mode === "never" && this.#step.sync === "bitmap") return bitmap.bits.merge(this.#before!);
+    if (!this.#forgets) return bitmap.bits.merge(this.#before!);
     // The successor has taken the name, at the head of the list.
     twin.ram = [bitmap, ...twin.ram.filter((other) => other !== bitmap)];
   }
@@ -191,10 +197,10 @@ export class Backup {
   #extendChain(shows: Uint8Array | undefined): void {
     const bitmap = this.#bitmap;
     if (bitmap === undefined || shows === undefined) return;
-    const { sync, mode, drive } = this.#step;
-    if (sync === "bitmap" && mode === "never") return;
+    const { drive } = this.#step;
     const continues = this.#sync !== "full" && this.#sync !== "top" && bitmap.chain !== undefined && !drive;
     if (continues) expectBytes(shows, this.#t0, `the chain of bitmap ${bitmap.name} up to ${this.#file}`);
+    if (!this.#forgets) return;
     const begins = this.#sync === "full" || this.#sync === "top";
     bitmap.chain = (begins || continues) && bitmap.recording ? this.#file : undefined;
   }

@@ -36,6 +36,8 @@ export interface BackupStep {
   /** drive-backup makes its target itself. */
   readonly drive: boolean;
   readonly compress: boolean;
+  /** Only when all is copied: the target is what it would be, and the bitmap what it was. */
+  readonly cancel: boolean;
   readonly chunkClusters: number;
   readonly target: Shape;
   readonly during: readonly GuestStep[];
@@ -94,7 +96,9 @@ export function printProgram({ steps, ...head }: Program): string {
   return `${JSON.stringify(head)}\n${steps.map((step) => `    ${JSON.stringify(step)}`).join("\n")}`;
 }
 
-const CLUSTER_BITS = [9, 9, 9, 10, 10, 11, 12, 12, 13, 13, 14, 14, 14, 15, 15, 16, 16, 16, 17, 18, 19, 21];
+const CLUSTER_BITS = [9, 9, 9, 10, 10, 11, 12, 12, 13, 13, 14, 14, 14, 15, 15, 16, 16, 17];
+/** Each table of such an image takes long to read. */
+const LARGE_CLUSTER_BITS = [18, 19, 20, 21];
 const NAMES = ["a", "b", "c"];
 const GRANULARITIES = [undefined, 512, 512, 4096, 65536, 1 << 20];
 
@@ -102,6 +106,8 @@ class Author {
   readonly #seed: number;
   readonly #options: ProgramOptions;
   readonly #random: Random;
+  /** Bitmaps that are there if all has gone well so far: most steps are about those. */
+  #bitmaps: string[] = [];
 
   constructor(seed: number, options: ProgramOptions) {
     this.#seed = seed;
@@ -125,7 +131,7 @@ class Author {
       start: this.#options.tools && random.chance(0.2) ? random.below(1024) : undefined,
       delayed: this.#pick([0, 0, 0.2, 0.6]),
       cacheBytes: this.#pick([undefined, undefined, 4096]),
-      steps: this.#many(4 + random.below(20), () => this.#step()),
+      steps: [...this.#opening(), ...this.#many(3 + random.below(18), () => this.#step())],
     };
   }
 
@@ -139,8 +145,8 @@ class Author {
 
   #shape(alone: boolean): Shape {
     const random = this.#random;
-    const clusterBits = this.#pick(CLUSTER_BITS);
-    const version = random.chance(0.2) ? 2 : 3;
+    const clusterBits = this.#pick(random.chance(0.05) ? LARGE_CLUSTER_BITS : CLUSTER_BITS);
+    const version = random.chance(0.15) ? 2 : 3;
     return {
       version,
       clusterBits,
@@ -169,9 +175,39 @@ class Author {
     return { op, ...this.#place(), value: 1 + this.#random.below(255), fill };
   }
 
+  /** Bitmaps, and often the full backup that a chain of incremental ones begins with. */
+  #opening(): Step[] {
+    const random = this.#random;
+    const steps: Step[] = this.#many(random.below(3), () => this.#add());
+    if (random.chance(0.7)) steps.push(this.#guest());
+    const [name] = this.#bitmaps;
+    if (name === undefined || random.chance(0.4)) return steps;
+    const full = { sync: "full", mode: this.#pick(["on-success", "always"] as const), cancel: false } as const;
+    return [...steps, { ...this.#backup(name), ...full }];
+  }
+
+  #add(): Step {
+    const free = NAMES.filter((name) => !this.#bitmaps.includes(name));
+    const name = this.#pick(free.length > 0 && this.#random.chance(0.9) ? free : NAMES);
+    this.#bitmaps.push(name);
+    const granularity = this.#pick(GRANULARITIES);
+    const [persistent, disabled] = [this.#random.chance(0.8), this.#random.chance(0.15)];
+    return { op: "add", name, granularity, persistent, disabled };
+  }
+
+  #known(): string {
+    return this.#pick(this.#bitmaps.length > 0 && this.#random.chance(0.9) ? this.#bitmaps : NAMES);
+  }
+
+  #onBitmap(): Step {
+    const name = this.#known();
+    const op = this.#pick(["remove", "clear", "enable", "disable"] as const);
+    if (op === "remove") this.#bitmaps = this.#bitmaps.filter((other) => other !== name);
+    return { op, name };
+  }
+
   #step(): Step {
     const lot = this.#random.below(100);
-    const name = this.#pick(NAMES);
     if (lot < 38) return this.#guest();
     if (lot < 44) {
       const count = 2 + this.#random.below(5);
@@ -180,14 +216,11 @@ class Author {
     if (lot < 46) return { op: "read", place: this.#place() };
     if (lot < 50) return { op: "flush" };
     if (lot < 54) return { op: "resize", sectors: 1 + this.#random.below(4096) };
-    if (lot < 63) {
-      const granularity = this.#pick(GRANULARITIES);
-      const [persistent, disabled] = [this.#random.chance(0.8), this.#random.chance(0.15)];
-      return { op: "add", name, granularity, persistent, disabled };
-    }
-    if (lot < 70) return { op: this.#pick(["remove", "clear", "enable", "disable"] as const), name };
-    if (lot < 73) return { op: "merge", name, sources: this.#many(1 + this.#random.below(2), () => this.#pick(NAMES)) };
-    if (lot < 85) return this.#backup(name);
+    if (lot < 60) return this.#add();
+    if (lot < 66) return this.#onBitmap();
+    if (lot < 70)
+      return { op: "merge", name: this.#known(), sources: this.#many(1 + this.#random.below(2), () => this.#known()) };
+    if (lot < 85) return this.#backup(this.#known());
     if (lot < 88 && this.#options.tools) return { op: "qemu-io", place: this.#place(), value: this.#random.below(256) };
     return {
       op: this.#pick(["close", "close", "inactivate", "inactivate", "read-only", "read-write", "read-write", "crash"]),
@@ -198,11 +231,12 @@ class Author {
     const random = this.#random;
     return {
       op: "backup",
-      sync: this.#pick(["full", "full", "top", "none", "incremental", "incremental", "bitmap"]),
+      sync: this.#pick(["full", "top", "none", "incremental", "incremental", "incremental", "bitmap"]),
       mode: this.#pick(["on-success", "always", "never"]),
       bitmap,
-      drive: random.chance(0.3),
+      drive: random.chance(0.2),
       compress: random.chance(0.3),
+      cancel: random.chance(0.15),
       chunkClusters: random.below(3),
       target: this.#shape(false),
       during: this.#many(random.below(6), () => this.#guest()),
