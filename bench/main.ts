@@ -8,6 +8,7 @@ import { backupMemoryBenchmarks } from "./backup-memory.ts";
 import { bitmapBenchmarks } from "./bitmap.ts";
 import { guestDuringBackupBenchmarks } from "./guest-during-backup.ts";
 import { qcow2BackupBenchmarks } from "./qcow2-backup.ts";
+import { qcow2OpenBenchmarks } from "./qcow2-open.ts";
 import { qcow2RequestBenchmarks } from "./qcow2-requests.ts";
 import { qtestBenchmarks } from "./qtest.ts";
 import { type BenchTable, formatBenchTable } from "./report.ts";
@@ -25,6 +26,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<BenchTable[]>>> = {
   "guest-during-backup": () => guestDuringBackupBenchmarks(IMAGES),
   "qcow2-backup": () => qcow2BackupBenchmarks(IMAGES),
   "qcow2-requests": () => qcow2RequestBenchmarks(IMAGES),
+  "qcow2-open": () => qcow2OpenBenchmarks(IMAGES),
   "backup-memory": () => backupMemoryBenchmarks(IMAGES),
 };
 
