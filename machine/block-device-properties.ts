@@ -50,7 +50,8 @@ export function isBlockSwitch(key: string): boolean {
 
 /** What `options` say, and QEMU's defaults. A `QmpError` has QEMU's text where it has the case. */
 export function parseBlockDeviceProperties(options: Options, logicalBlockSizeBytes: number): BlockDeviceProperties {
-  const features: { -readonly [Name in keyof BlockFeatures]: boolean } = { geometry: true };
+  // As QEMU's device, which has no bound of a segment's length to tell.
+  const features: { -readonly [Name in keyof BlockFeatures]: boolean } = { geometry: true, sizeMax: false };
   for (const [key, feature] of Object.entries(FEATURE_SWITCHES)) {
     const value = options.get(key);
     if (value !== undefined) features[feature] = parseSwitch(key, value);

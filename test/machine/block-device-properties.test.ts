@@ -10,7 +10,7 @@ describe("properties of a block device", () => {
   it("are QEMU's when nothing is said", () => {
     expect(properties("")).toEqual({
       queues: 1,
-      blockFeatures: { geometry: true },
+      blockFeatures: { geometry: true, sizeMax: false },
       limits: {
         discard: { maxSectors: 4194303, maxSegments: 1, alignmentSectors: 1 },
         writeZeroes: { maxSectors: 4194303, maxSegments: 1 },
@@ -28,6 +28,7 @@ describe("properties of a block device", () => {
     expect(given.queues).toBe(4);
     expect(given.blockFeatures).toEqual({
       geometry: true,
+      sizeMax: false,
       discard: false,
       writeZeroes: false,
       configWce: false,
