@@ -1,14 +1,17 @@
 // Debian's own programs as judges of what a program of the qcow2 model test has left.
 
+import { createHash } from "node:crypto";
 import { expect } from "vitest";
 import { backingOf } from "../../../src/block/block-status.ts";
 import type { BlockNode } from "../../../src/block/node.ts";
+import { hashesByQemu } from "../../block/drivers/qcow2/bitmap-tools.ts";
 import { type MapEntry, mapOf, mapOfTool } from "./block-map.ts";
 import type { Program } from "./program.ts";
 import { type Outcome, runProgram, type ToolSteps } from "./run-program.ts";
 import { expectBytes, type Stage } from "./stage.ts";
 import type { ToolImage } from "./start-images.ts";
 import { ToolFolder } from "./tool-folder.ts";
+import type { StoredBitmap } from "./twin.ts";
 
 const CLEAN = 0;
 const LEAKS = 3;
@@ -60,6 +63,7 @@ class Judge implements ToolSteps {
       this.#compareMap(),
       this.#compareSnapshots(),
     ];
+    this.#compareBits(twin.stored);
     for (const { file, shows } of backups) {
       verdicts.push(this.#check(file, false));
       if (shows === undefined) continue;
@@ -84,6 +88,17 @@ class Judge implements ToolSteps {
     const { stdout } = await this.#folder.start("qemu-img", "info", "--output=json", file);
     const info = JSON.parse(stdout) as { "format-specific": { data: { bitmaps?: object[] } } };
     expect(info["format-specific"].data.bitmaps ?? [], `bitmaps in ${file}`).toEqual(bitmaps);
+  }
+
+  /** As qemu-storage-daemon loads them; what is in use nobody loads. */
+  #compareBits(stored: readonly StoredBitmap[]): void {
+    const right = stored.filter(({ inUse }) => !inUse);
+    if (right.length === 0) return;
+    const hashes = hashesByQemu(this.#folder, "disk.qcow2");
+    for (const { name, bits } of right) {
+      const hash = createHash("sha256").update(bits.packed(true)).digest("hex");
+      expect(hashes[name], `bits of bitmap ${name}`).toBe(hash);
+    }
   }
 
   async #compareMap(): Promise<void> {

@@ -3,6 +3,9 @@ import { spawnSync } from "node:child_process";
 import type { BlockNode } from "../../../../src/block/node.ts";
 import type { ImageFolder } from "./qcow2-images.ts";
 
+/** Where images are, and how programs are run there. */
+type ToolFolder = Pick<ImageFolder, "path" | "run">;
+
 /** As `qemu-img info` shows them. */
 export interface ShownBitmap {
   readonly name: string;
@@ -10,7 +13,7 @@ export interface ShownBitmap {
   readonly flags: readonly string[];
 }
 
-export function shownBitmaps(folder: ImageFolder, name: string): readonly ShownBitmap[] {
+export function shownBitmaps(folder: ToolFolder, name: string): readonly ShownBitmap[] {
   const info = JSON.parse(folder.run("qemu-img", "info", "--output=json", name)) as {
     "format-specific": { data: { bitmaps?: ShownBitmap[] } };
   };
@@ -18,7 +21,7 @@ export function shownBitmaps(folder: ImageFolder, name: string): readonly ShownB
 }
 
 /** SHA-256 of the bits as qemu-storage-daemon reads them, and how many bytes are dirty. */
-export function hashesByQemu(folder: ImageFolder, image: string): Record<string, string> {
+export function hashesByQemu(folder: ToolFolder, image: string): Record<string, string> {
   const names = shownBitmaps(folder, image).map(({ name }) => name);
   const commands = [
     { execute: "qmp_capabilities" },
@@ -53,7 +56,7 @@ export async function hashesOf(node: BlockNode): Promise<Record<string, string>>
 }
 
 /** Dirty extents of one bitmap, as a client of qemu-nbd sees them. */
-export function dirtyExtents(folder: ImageFolder, image: string, bitmap: string): [offset: number, length: number][] {
+export function dirtyExtents(folder: ToolFolder, image: string, bitmap: string): [offset: number, length: number][] {
   const command = `qemu-nbd -r -f qcow2 -B '${bitmap}' ${image}`;
   const { stdout, stderr, status } = spawnSync(
     "nbdinfo",
