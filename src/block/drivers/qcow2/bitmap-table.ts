@@ -1,6 +1,8 @@
 // The table of one stored bitmap, and its data: docs/reference/persistence-migration.md §2.3.
 
+import { Pacer, systemClock } from "../../../base/clock.ts";
 import { BlockError } from "../../../base/errors.ts";
+import { IoVector } from "../../../base/io-vector.ts";
 import type { HierarchicalBitmap } from "../../../bitmap/hierarchical-bitmap.ts";
 import type { BitmapEntry } from "./bitmap-directory.ts";
 import { entryOffset, highWord, lowWord, roundUp, viewOf } from "./format.ts";
@@ -49,12 +51,18 @@ export async function readBitmapData(
   const { sizeBytes, granularityBytes } = bits;
   if (table.length !== tableEntriesFor(sizeBytes, granularityBytes, clusterBytes)) throw new BlockError("EINVAL");
   const reach = bits.serializationCoverage(clusterBytes);
+  const bytes = new Uint8Array(clusterBytes);
+  const pacer = new Pacer(systemClock);
   for (const [i, where] of table.entries()) {
     if (where === 0) continue;
+    if (pacer.step()) await pacer.yield();
     const start = i * reach;
     const length = Math.min(reach, sizeBytes - start);
     if (where === ALL_ONES) bits.deserializeOnes(start, length);
-    else bits.deserialize(start, length, await file.readBytes(where, clusterBytes));
+    else {
+      await file.read(where, IoVector.of(bytes));
+      bits.deserialize(start, length, bytes);
+    }
   }
 }
 
