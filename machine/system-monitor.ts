@@ -119,6 +119,7 @@ export class SystemMonitor {
       graph,
       jobs,
       throttleGroups,
+      migration: machine.migration,
       clock,
       version: this.server.version,
       interrupted: this.#interrupted.signal,

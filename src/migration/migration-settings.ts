@@ -2,6 +2,7 @@
 
 import { QmpError } from "../base/errors.ts";
 import { type BitmapMappingNode, checkBitmapMapping } from "./bitmap-mapping.ts";
+import { checkParameterLimits } from "./parameter-limits.ts";
 
 /** As QEMU 7.2 lists them. */
 export const MIGRATION_CAPABILITIES = [
@@ -62,7 +63,6 @@ const DEFAULTS: Readonly<MigrationParameters> = {
   "multifd-zstd-level": 1,
 };
 
-const MAX_DOWNTIME_MS = 2_000_000;
 /** A tenth of it is what may be sent in 100 ms: below this that is none, and no limit. */
 const LEAST_BANDWIDTH = 10;
 
@@ -104,10 +104,7 @@ export class MigrationSettings {
   /** Checked by type. All of them or none; throws `QmpError`. */
   setParameters(given: Readonly<MigrationParameters>): void {
     const { "block-bitmap-mapping": mapping, ...others } = given;
-    const downtime = others["downtime-limit"];
-    if (downtime !== undefined && Number(downtime) > MAX_DOWNTIME_MS) {
-      throw new QmpError("Parameter 'downtime_limit' expects an integer in the range of 0 to (2000 * 1000) ms");
-    }
+    checkParameterLimits(others, Number(this.#parameters["cpu-throttle-initial"]));
     if (mapping !== undefined) {
       const nodes = mapping as readonly BitmapMappingNode[];
       checkBitmapMapping(nodes);

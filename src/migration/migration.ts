@@ -72,11 +72,11 @@ export class Migration {
       address = parseMigrationUri(uri);
       if (address !== undefined) this.#host.channels.check(address);
     } catch (error) {
-      if (error instanceof QmpError) this.#refusal = { description: error.message };
+      if (error instanceof QmpError) this.#refuse(error.message);
       throw error;
     }
     if (address === undefined) {
-      this.#refusal = { description: undefined };
+      this.#refuse(undefined);
       throw new QmpError("Parameter 'uri' expects a valid migration protocol");
     }
     this.#refusal = undefined;
@@ -148,6 +148,13 @@ export class Migration {
 
   get #status(): MigrationStatus | undefined {
     return this.info.status;
+  }
+
+  /** It has failed before anything was connected. */
+  #refuse(description: string | undefined): void {
+    this.#refusal = { description };
+    this.#host.onStatus("setup");
+    this.#host.onStatus("failed");
   }
 
   #checkIdle(): void {

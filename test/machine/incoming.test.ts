@@ -175,6 +175,8 @@ describe("migrate", () => {
       status: "failed",
       "error-desc": "File descriptor named 'zz' has not been found",
     });
+    expect(seen.events).toEqual(answers.flatMap(() => ["setup", "failed"]));
+    seen.events.length = 0;
     expect(await seen.run("migrate", { uri: "exec:cat > /dev/null; exit 3" })).toEqual({});
     await seen.until("failed");
     expect(await seen.run("query-migrate")).toEqual({

@@ -11,7 +11,8 @@ import { defineEvent, type EventDefinition } from "../events.ts";
 import { migrationParameters } from "../schema/migration-parameters.ts";
 import { array, bool, type EnumType, enumeration, int, number, object, optional, str } from "../schema/types.ts";
 
-const migrationStatus: EnumType<MigrationStatus> = enumeration(
+/** As QAPI lists them, but for those that are of other machines. */
+export const MIGRATION_STATUSES: readonly MigrationStatus[] = [
   "none",
   "setup",
   "cancelling",
@@ -23,7 +24,8 @@ const migrationStatus: EnumType<MigrationStatus> = enumeration(
   "failed",
   "pre-switchover",
   "device",
-);
+];
+const migrationStatus: EnumType<MigrationStatus> = enumeration(...MIGRATION_STATUSES);
 
 /** Told while the capability `events` is on. */
 export const MIGRATION: EventDefinition<{ readonly status: MigrationStatus }> = defineEvent(
@@ -90,11 +92,7 @@ export function migrationCommands(migration: Migration): Command[] {
         detach: optional(bool),
         resume: optional(bool),
       }),
-      run({ uri, blk = false, inc = false, resume = false }) {
-        if (resume) throw new QmpError("Cannot resume if there is no paused migration");
-        if (blk || inc) throw new QmpError("Migration of disks is not supported: use a backup or a mirror");
-        migration.start(uri);
-      },
+      run: (given) => startMigration(migration, given),
     }),
     defineCommand({
       name: "migrate-incoming",
@@ -134,21 +132,54 @@ export function migrationCommands(migration: Migration): Command[] {
       returns: migrationParameters,
       run: () => settings.parameters,
     }),
-    defineCommand({ name: "query-migrate", returns: migrationInfo, run: () => describe(migration) }),
+    defineCommand({ name: "query-migrate", returns: migrationInfo, run: (): object => describeMigration(migration) }),
   ];
 }
 
-function describe(migration: Migration): object {
+/** What `migrate` takes. */
+export interface MigrateArguments {
+  readonly uri: string;
+  readonly blk?: boolean;
+  readonly inc?: boolean;
+  readonly resume?: boolean;
+}
+
+/** migrate. Throws a `QmpError`. */
+export function startMigration(migration: Migration, given: MigrateArguments): void {
+  const { uri, blk = false, inc = false, resume = false } = given;
+  if (resume) throw new QmpError("Cannot resume if there is no paused migration");
+  if (blk || inc) throw new QmpError("Migration of disks is not supported: use a backup or a mirror");
+  migration.start(uri);
+}
+
+/** What query-migrate returns. */
+export interface MigrationReply {
+  readonly status?: MigrationStatus;
+  readonly "error-desc"?: string;
+  readonly "expected-downtime"?: number;
+  readonly downtime?: number;
+  readonly "setup-time"?: number;
+  readonly "total-time"?: number;
+  readonly ram?: Readonly<Record<string, number>>;
+  readonly "socket-address"?: readonly SocketAddressReply[];
+}
+
+type SocketAddressReply =
+  | { readonly type: "unix"; readonly path: string }
+  | { readonly type: "inet"; readonly host: string; readonly port: string; readonly ipv4: boolean };
+
+/** query-migrate */
+export function describeMigration(migration: Migration): MigrationReply {
   const { status, description, outgoing, address } = migration.info;
   return {
     ...(status === undefined ? {} : { status }),
     ...(description === undefined ? {} : { "error-desc": description }),
-    ...(address === undefined ? {} : { "socket-address": [describeAddress(address)] }),
+    ...(address === undefined ? {} : { "socket-address": describeAddress(address) }),
     ...(outgoing === undefined ? {} : describeProgress(outgoing, migration.settings.downtimeLimitMs)),
   };
 }
 
-function describeProgress(outgoing: OutgoingMigration, downtimeLimitMs: number): object {
+function describeProgress(outgoing: OutgoingMigration, downtimeLimitMs: number): MigrationReply {
   const times = { "setup-time": 0, "total-time": outgoing.totalMs, ram: describeRam(outgoing) };
   switch (outgoing.status) {
     case "completed":
@@ -166,7 +197,7 @@ function describeProgress(outgoing: OutgoingMigration, downtimeLimitMs: number):
 }
 
 /** Of a machine without RAM that migrates. */
-function describeRam({ passes, totalMs, transferredBytes }: OutgoingMigration): object {
+function describeRam({ passes, totalMs, transferredBytes }: OutgoingMigration): Record<string, number> {
   return {
     ...Object.fromEntries(RAM_COUNTS.map((name) => [name, 0])),
     "dirty-sync-count": passes,
@@ -180,8 +211,8 @@ const RAM_COUNTS =
     " ",
   );
 
-function describeAddress(address: MigrationAddress): object {
-  if (address.type === "unix") return { type: "unix", path: address.path };
-  if (address.type !== "inet") return {};
-  return { type: "inet", host: address.host, port: address.port, ipv4: !address.host.includes(":") };
+function describeAddress(address: MigrationAddress): SocketAddressReply[] {
+  if (address.type === "unix") return [{ type: "unix", path: address.path }];
+  if (address.type !== "inet") return [];
+  return [{ type: "inet", host: address.host, port: address.port, ipv4: !address.host.includes(":") }];
 }

@@ -11,7 +11,7 @@ export interface HmpCommand {
   readonly parameters: readonly HmpParameter[];
   /**
    * What it prints, with `\n` at line ends. A `QmpError` or a `BlockError`, thrown or rejected, is printed as
-   * `Error: <text>`.
+   * `Error: <text>`, and its hint below that.
    */
   run(args: HmpArguments): string | Promise<string>;
 }

@@ -3,11 +3,11 @@
 import { type ExpressionResult, readExpression } from "./expression.ts";
 import { readSize } from "./size-literal.ts";
 
-/** One argument of a command. A flag is `-` and a letter; a size without a unit is of MiB. */
+/** One argument of a command. A flag is `-` and a letter; a size without a unit is of MiB; a switch is the string `on` or `off`. */
 export type HmpParameter =
   | { readonly kind: "flag"; readonly letter: string }
   | {
-      readonly kind: "string" | "block-device" | "size" | "integer";
+      readonly kind: "string" | "block-device" | "size" | "integer" | "switch";
       readonly name: string;
       readonly optional?: boolean;
     };
@@ -145,6 +145,11 @@ export function parseHmpArguments(
       const integer = reader.readInteger();
       if (integer.kind === "invalid") return { problem: integer.problem, printed: "" };
       integers.set(parameter.name, integer.value);
+    } else if (parameter.kind === "switch") {
+      const string = reader.readString();
+      if (!("text" in string) || (string.text !== "on" && string.text !== "off"))
+        return { problem: "Expected 'on' or 'off'", printed: "" };
+      strings.set(parameter.name, string.text);
     } else {
       const string = reader.readString();
       const expected = parameter.kind === "string" ? "string" : "block device name";

@@ -7,6 +7,7 @@ import type { ThrottleGroups } from "../../block/filters/throttle-group.ts";
 import type { BlockGraph } from "../../block/graph.ts";
 import type { BlockNode } from "../../block/node.ts";
 import type { JobList } from "../../job/job-list.ts";
+import type { Migration } from "../../migration/migration.ts";
 import type { VersionInfo } from "../version.ts";
 
 /** What qemu-io's commands reach beyond the block layer. */
@@ -26,6 +27,8 @@ export interface QemuIoServices {
 export interface HumanMonitorServices extends QemuIoServices {
   readonly jobs: JobList;
   readonly throttleGroups: ThrottleGroups;
+  /** Absent: the machine cannot migrate. */
+  readonly migration?: Migration;
   readonly version: VersionInfo;
   /** Of the machine, from `-name`. */
   readonly name?: string | undefined;

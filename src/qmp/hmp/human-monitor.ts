@@ -6,6 +6,8 @@ import { type HmpCommand, helpLine } from "./hmp-command.ts";
 import { HmpReader, parseHmpArguments } from "./hmp-parser.ts";
 import type { HumanMonitorServices } from "./human-monitor-services.ts";
 import { infoCommands } from "./info-commands.ts";
+import { infoMigrationCommands } from "./info-migration.ts";
+import { migrationCommands } from "./migration-commands.ts";
 
 /**
  * Carries out command lines, one at a time: who calls `execute` waits for the result before he calls it again. Whatever is wrong
@@ -18,8 +20,13 @@ export class HumanMonitor {
 
   constructor(services: HumanMonitorServices) {
     this.#services = services;
-    this.#info = infoCommands(services);
-    this.#commands = [...blockCommands(services), ...this.#machineCommands()];
+    const { migration } = services;
+    this.#info = [...infoCommands(services), ...(migration === undefined ? [] : infoMigrationCommands(migration))];
+    this.#commands = [
+      ...blockCommands(services),
+      ...(migration === undefined ? [] : migrationCommands(migration)),
+      ...this.#machineCommands(),
+    ];
   }
 
   /** What the monitor prints for `line`, with `\r\n` at line ends. */
@@ -49,7 +56,8 @@ export class HumanMonitor {
     try {
       return await command.run(args);
     } catch (error) {
-      if (error instanceof QmpError || error instanceof BlockError) return `Error: ${error.message}\n`;
+      if (error instanceof QmpError || error instanceof BlockError)
+        return `Error: ${error.message}\n${error.hint === undefined ? "" : `${error.hint}\n`}`;
       throw error;
     }
   }
