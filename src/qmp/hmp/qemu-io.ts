@@ -12,6 +12,7 @@ import { aioFlushCommand, discardCommand, flushCommand } from "./qemu-io-discard
 import { allocCommand, infoCommand, lengthCommand, mapCommand, truncateCommand } from "./qemu-io-image.ts";
 import { RequestMemory } from "./qemu-io-memory.ts";
 import { aioReadCommand, readCommand, readvCommand } from "./qemu-io-read.ts";
+import { reopenCommand } from "./qemu-io-reopen.ts";
 import { aioWriteCommand, writeCommand, writevCommand } from "./qemu-io-write.ts";
 
 /**
@@ -41,6 +42,7 @@ export class QemuIo {
       readCommand,
       readvCommand,
       removeBreakCommand,
+      reopenCommand,
       resumeCommand,
       sleepCommand,
       truncateCommand,
