@@ -43,6 +43,9 @@ export interface BackupStep {
   readonly during: readonly GuestStep[];
 }
 
+/** Options of a qcow2 node, by QMP's names, that change nothing of what its disk shows. */
+export type NodeOptions = { readonly [option: string]: boolean | number | string };
+
 export type BitmapVerb = "remove" | "clear" | "enable" | "disable";
 
 export type Step =
@@ -59,6 +62,8 @@ export type Step =
       readonly persistent: boolean;
       readonly disabled: boolean;
     }
+  /** Other options for the node, while it goes on. */
+  | { readonly op: "options"; readonly options: NodeOptions }
   | { readonly op: BitmapVerb; readonly name: string }
   | { readonly op: "merge"; readonly name: string; readonly sources: readonly string[] }
   | { readonly op: "flush" | "close" | "inactivate" | "read-only" | "read-write" | "crash" }
@@ -77,7 +82,7 @@ export interface Program {
   /** One of the images with snapshots that qemu-img has made, in place of a new one. */
   readonly start: number | undefined;
   readonly delayed: number;
-  readonly cacheBytes: number | undefined;
+  readonly options: NodeOptions;
   readonly steps: readonly Step[];
 }
 
@@ -99,6 +104,19 @@ export function printProgram({ steps, ...head }: Program): string {
 const CLUSTER_BITS = [9, 9, 9, 10, 10, 11, 12, 12, 13, 13, 14, 14, 14, 15, 15, 16, 16, 17];
 /** Each table of such an image takes long to read. */
 const LARGE_CLUSTER_BITS = [18, 19, 20, 21];
+const OPTIONS: readonly NodeOptions[] = [
+  {},
+  { "cache-size": 4096 },
+  { "l2-cache-entry-size": 512, "l2-cache-size": 2048 },
+  { "l2-cache-entry-size": 512, "refcount-cache-size": 1024 },
+  { "lazy-refcounts": true },
+  { "lazy-refcounts": false },
+  { "discard-no-unref": true },
+  { "pass-discard-request": false, "pass-discard-snapshot": false },
+  { "pass-discard-other": true },
+  { "overlap-check": "all", "pass-discard-other": true },
+  { "overlap-check": "none" },
+];
 const NAMES = ["a", "b", "c"];
 const GRANULARITIES = [undefined, 512, 512, 4096, 65536, 1 << 20];
 
@@ -130,7 +148,7 @@ class Author {
       middleSteps: this.#many(random.below(5), () => this.#guest()),
       start: this.#options.tools && random.chance(0.2) ? random.below(1024) : undefined,
       delayed: this.#pick([0, 0, 0.2, 0.6]),
-      cacheBytes: this.#pick([undefined, undefined, 4096]),
+      options: random.chance(0.5) ? {} : this.#pick(OPTIONS),
       steps: [...this.#opening(), ...this.#many(3 + random.below(18), () => this.#step())],
     };
   }
@@ -221,7 +239,8 @@ class Author {
     if (lot < 70)
       return { op: "merge", name: this.#known(), sources: this.#many(1 + this.#random.below(2), () => this.#known()) };
     if (lot < 85) return this.#backup(this.#known());
-    if (lot < 88 && this.#options.tools) return { op: "qemu-io", place: this.#place(), value: this.#random.below(256) };
+    if (lot < 87) return { op: "options", options: this.#pick(OPTIONS) };
+    if (lot < 90 && this.#options.tools) return { op: "qemu-io", place: this.#place(), value: this.#random.below(256) };
     return {
       op: this.#pick(["close", "close", "inactivate", "inactivate", "read-only", "read-write", "read-write", "crash"]),
     };

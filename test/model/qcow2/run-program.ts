@@ -10,7 +10,7 @@ import { Backup, type BackupImage } from "./backups.ts";
 import { BitmapSteps } from "./bitmap-steps.ts";
 import { examineCrash, recoverFromCrash } from "./crash.ts";
 import { Guest } from "./guest.ts";
-import type { GuestStep, Place, Program, Step } from "./program.ts";
+import type { GuestStep, NodeOptions, Place, Program, Step } from "./program.ts";
 import { type Below, checkFile, checkLive, contents, expectBytes, imageOptions, Stage } from "./stage.ts";
 import { ImageTwin } from "./twin.ts";
 
@@ -60,12 +60,14 @@ class Run {
   #below: Below | undefined;
   #version: 2 | 3;
   #hasSnapshots = false;
+  #options: NodeOptions;
   #steps = 0;
 
   constructor(program: Program, tools: ToolSteps | undefined) {
     this.#program = program;
     this.#tools = tools;
     this.#version = program.shape.version;
+    this.#options = program.options;
     this.#stage = new Stage(new Random(program.seed));
   }
 
@@ -129,6 +131,9 @@ class Run {
         await this.#close();
         await checkFile(this.#stage.files, "disk.qcow2", twin.mayLeak, "when closed");
         return this.#open();
+      case "options":
+        this.#options = step.options;
+        return this.#carryOutReopen(twin.readOnly);
       case "inactivate":
         return this.#inactivate();
       case "read-only":
@@ -177,15 +182,17 @@ class Run {
   }
 
   async #open(): Promise<void> {
-    const { cacheBytes } = this.#program;
     this.#twin.readOnly = false;
-    this.#node = await this.#stage.addImage("disk", "disk.qcow2", this.#nodeOptions(cacheBytes));
+    this.#node = await this.#stage.addImage("disk", "disk.qcow2", this.#nodeOptions());
     this.#twin.load();
     this.#twin.flushed();
   }
 
-  #nodeOptions(cacheBytes: number | undefined): object {
-    return cacheBytes === undefined ? {} : { "cache-size": cacheBytes };
+  /** Without what an old image cannot do. */
+  #nodeOptions(): object {
+    const { "lazy-refcounts": lazy, "discard-no-unref": noUnref, ...any } = this.#options;
+    if (this.#version === 2) return any;
+    return this.#options;
   }
 
   async #close(): Promise<void> {
@@ -197,19 +204,23 @@ class Run {
   async #reopen(readOnly: boolean): Promise<void> {
     const twin = this.#twin;
     if (twin.readOnly === readOnly) return;
-    const backing = backingOf(this.#node)?.name;
-    const options = {
-      ...this.#nodeOptions(this.#program.cacheBytes),
-      ...(backing === undefined ? {} : { backing }),
-      "read-only": readOnly,
-    };
-    await this.#stage.execute("blockdev-reopen", { options: [imageOptions("disk", "disk.qcow2", options)] });
+    await this.#carryOutReopen(readOnly);
     if (readOnly) twin.store();
     else for (const entry of twin.stored) entry.inUse = true;
     for (const bitmap of twin.ram) if (bitmap.persistent) bitmap.readonly = readOnly;
     twin.readOnly = readOnly;
     twin.flushed();
     if (readOnly) await checkFile(this.#stage.files, "disk.qcow2", twin.mayLeak, "when read-only");
+  }
+
+  async #carryOutReopen(readOnly: boolean): Promise<void> {
+    const backing = backingOf(this.#node)?.name;
+    const options = {
+      ...this.#nodeOptions(),
+      ...(backing === undefined ? {} : { backing }),
+      "read-only": readOnly,
+    };
+    await this.#stage.execute("blockdev-reopen", { options: [imageOptions("disk", "disk.qcow2", options)] });
   }
 
   /** And takes it back. */
