@@ -78,6 +78,7 @@ export class VirtioSlots {
       throw new QmpError(`Duplicate ID '${id}' for device`);
     }
     const slot = this.freeSlot(options.bus);
+    this.#refuseHostManaged(options.drive);
     const backend = await this.#claimBackend(options);
     if (options.rerror !== undefined) backend.errors.rerror = options.rerror;
     if (options.werror !== undefined) backend.errors.werror = options.werror;
@@ -158,6 +159,13 @@ export class VirtioSlots {
     if (!(slot < this.#layout.count)) throw new QmpError(`Bus '${bus}' not found`);
     if (this.#isTaken(slot)) throw new QmpError(`Bus '${bus}' is full`);
     return slot;
+  }
+
+  /** VIRTIO 1.4 §5.2.5.2: without ZONED, which the legacy interface lacks, nobody may use such a disk: better said than never served. */
+  #refuseHostManaged(name: string): void {
+    const zones = this.#graph.findNode(name)?.driver.zones;
+    if (!this.legacy || zones?.layout.model !== "host-managed") return;
+    throw new QmpError(`Host-managed zoned disk '${name}' needs force-legacy=off: legacy registers have no zones`);
   }
 
   #isTaken(slot: number): boolean {

@@ -125,6 +125,11 @@ export class VirtioBlk implements VirtioDevice, RequestQueueOwner {
       blockFeatures,
     } = this.#options;
     const queues = this.queueSizesMax.length;
+    // §5.2.5.2: nobody may use such a disk without ZONED, and the legacy interface has none.
+    assert(
+      !transport.legacy || backend.zones?.layout.model !== "host-managed",
+      "virtio-blk: a host-managed zoned disk behind legacy registers",
+    );
     this.#transport = transport;
     const blockSet = blockFeatureSet(blockFeatures ?? {}, backend, { legacy: transport.legacy, queues });
     this.#offered = blockSet | ringFeatureSet(this.#options.offeredFeatures);

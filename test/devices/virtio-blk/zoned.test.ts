@@ -83,7 +83,8 @@ describe("a host-managed disk", () => {
     expect(() => new ZonedDisk({}, {}, [32])).toThrow("FEATURES_OK");
     const { registers } = zonedMachine();
     expect((registers.deviceFeatures >>> 13) & 0x11).toBe(0x10);
-    const legacy = zonedMachine({}, { legacy: true });
+    expect(() => zonedMachine({}, { legacy: true })).toThrow("a host-managed zoned disk behind legacy registers");
+    const legacy = zonedMachine({ model: "host-aware" }, { legacy: true });
     expect((legacy.registers.deviceFeatures >>> 17) & 1).toBe(0);
   });
 
