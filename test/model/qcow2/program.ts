@@ -146,7 +146,7 @@ class Author {
       backingSectors: this.#pick([sectors, Math.ceil(sectors / 2), Math.ceil(sectors * 1.5)]),
       middle: this.#shape(backing === "qcow2"),
       middleSteps: this.#many(random.below(5), () => this.#guest()),
-      start: this.#options.tools && random.chance(0.2) ? random.below(1024) : undefined,
+      start: this.#options.tools && random.chance(0.35) ? random.below(1024) : undefined,
       delayed: this.#pick([0, 0, 0.2, 0.6]),
       options: random.chance(0.5) ? {} : this.#pick(OPTIONS),
       steps: [...this.#opening(), ...this.#many(3 + random.below(18), () => this.#step())],

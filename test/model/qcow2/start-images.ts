@@ -15,6 +15,7 @@ const OPTIONS = [
   "compat=0.10,cluster_size=1024",
   "compat=1.1,preallocation=metadata,cluster_size=2048,refcount_bits=2",
   "compat=0.10,cluster_size=65536",
+  "compat=1.1,extended_l2=on,cluster_size=65536,lazy_refcounts=on",
 ];
 
 /** What is written before each snapshot, and after the last. */
