@@ -68,7 +68,6 @@ describe("a migration of an image over a connection that breaks", () => {
         const { source, destination, before } = await pair(capabilities);
         source.channels.faults = { cutAtBytes };
         expect(await source.migrate(), context).toBe("failed");
-        await source.until("RESUME", "failed");
         await destination.until("completed", "failed");
         if (destination.events.includes("failed")) {
           failures++;
@@ -103,7 +102,6 @@ describe("a migration of an image whose stream is bent", () => {
       source.channels.faults = { flip: { at, mask: 0xa5 } };
       const end = await source.migrate();
       await destination.until("completed", "failed");
-      if (end === "failed") await source.until("RESUME");
       ends.add(`${end}, ${destination.events.at(-1)}`);
       for (const { busy } of Object.values(await destination.bitmaps())) expect(busy, context).toBe(false);
       if (destination.events.includes("failed")) {

@@ -39,6 +39,7 @@ async function migrate(folder: string, { from, to, nodes = [NODE, OTHER], postco
   const destination = await start(folder, "destination", to, nodes, ["-incoming", "defer"]);
   try {
     await capabilities(source, ...extra);
+    if (extra.includes("postcopy-ram")) await capabilities(destination, "postcopy-ram");
     await fill(source, nodes);
     const before = await bitmapsOf(source);
     expect(Object.keys(before)).toHaveLength(nodes.length === 1 ? 3 : 4);
@@ -81,6 +82,10 @@ for (const tool of ["qemu-system-aarch64", "qemu-system-arm"]) {
     it("arrive here in a postcopy, with a return path", () =>
       withFolder((folder) =>
         migrate(folder, { from: qemu, to: OURS, nodes: one, postcopy: true, extra: ["return-path"] }),
+      ));
+    it("arrive here in a postcopy of RAM that there is not", () =>
+      withFolder((folder) =>
+        migrate(folder, { from: qemu, to: OURS, nodes: one, postcopy: true, extra: ["postcopy-ram"] }),
       ));
     it("come from here in a postcopy, with a return path", () =>
       withFolder((folder) =>
