@@ -87,6 +87,7 @@ function isStored({ name, persistent, skipStore, inconsistent }: DirtyBitmap): b
 async function planStore(image: Qcow2Image, list: DirtyBitmapList): Promise<Plan> {
   const { file, header, layout } = image;
   const entries = await readBitmapDirectory(file, header, layout);
+  const places = new Map(entries.map(({ name }, index) => [name, index]));
   let directoryBytes = entries.reduce((bytes, { nameBytes }) => bytes + directoryEntryBytes(nameBytes.length), 0);
   const writes: { bitmap: DirtyBitmap; entry: BitmapEntry }[] = [];
   const replaced: BitmapEntry[] = [];
@@ -94,7 +95,7 @@ async function planStore(image: Qcow2Image, list: DirtyBitmapList): Promise<Plan
   for (const bitmap of list) {
     if (!isStored(bitmap)) continue;
     const name = bitmap.name!;
-    const index = entries.findIndex((entry) => entry.name === name);
+    const index = places.get(name) ?? entries.length;
     stored.push(bitmap);
     if (bitmap.readonly) continue;
     const reason = bitmapConstraint(image, { name, granularityBytes: bitmap.granularityBytes });
