@@ -4,13 +4,14 @@ import { BlockError, QmpError } from "../../base/errors.ts";
 import type { BlockStatus } from "../../block/driver.ts";
 import type { BlockNode } from "../../block/node.ts";
 import { PERM_RESIZE, PERM_WRITE } from "../../block/permissions.ts";
+import { type PreallocationMode, resizePreallocated } from "../../block/preallocated-resize.ts";
 import { errorText } from "./qemu-io-aio-requests.ts";
 import { type IoCommand, IoRefusal, IoUsage } from "./qemu-io-command.ts";
 import { parseSize, readOptions } from "./qemu-io-options.ts";
 import { sizeText } from "./qemu-io-text.ts";
 
 const SECTOR = 512;
-const PREALLOCATION_MODES: readonly string[] = ["off", "metadata", "falloc", "full"];
+const PREALLOCATION_MODES: readonly PreallocationMode[] = ["off", "metadata", "falloc", "full"];
 
 export const lengthCommand: IoCommand = {
   name: "length",
@@ -102,17 +103,17 @@ export const truncateCommand: IoCommand = {
   synopsis: "[-m prealloc_mode] off",
   description: "truncates the current file at the given offset",
   async run({ backend, services }, words) {
-    let mode = "off";
+    let mode: PreallocationMode = "off";
     const { operands } = readOptions(words, "m:", services.errorOutput, (_letter, value) => {
-      if (!PREALLOCATION_MODES.includes(value)) throw new IoRefusal(`Invalid preallocation mode '${value}'`, "monitor");
-      mode = value;
+      const known = PREALLOCATION_MODES.find((one) => one === value);
+      if (known === undefined) throw new IoRefusal(`Invalid preallocation mode '${value}'`, "monitor");
+      mode = known;
     });
     if (operands.length === 0) throw new IoUsage();
     const lengthBytes = parseSize(operands[0]!);
     if (backend.root === undefined) throw new IoRefusal("No medium inserted", "monitor");
-    if (mode !== "off") throw new IoRefusal(`Unsupported preallocation mode '${mode}'`, "monitor");
     try {
-      await backend.root.resize(lengthBytes);
+      await resizePreallocated(backend.root, lengthBytes, mode);
     } catch (error) {
       if (error instanceof BlockError || error instanceof QmpError) throw new IoRefusal(error.message, "monitor");
       throw error;
