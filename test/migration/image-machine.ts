@@ -1,6 +1,7 @@
 // A machine with qcow2 images and a monitor, that migrates over pipes.
 import { bareBoard, virtBoards } from "../../machine/boards.ts";
 import { SystemMonitor } from "../../machine/system-monitor.ts";
+import { BlockError, QmpError } from "../../src/base/errors.ts";
 import type { BlockNode } from "../../src/block/node.ts";
 import { PipeChannels } from "./pipe-channels.ts";
 import { HastyClock } from "./test-machine.ts";
@@ -67,7 +68,10 @@ export class ImageMachine {
 
   /** What a command returns, or the text of its error. */
   run(name: string, args?: object): Promise<unknown> {
-    return this.monitor.server.execute(name, args).catch((error: Error) => error.message);
+    return this.monitor.server.execute(name, args).catch((error: unknown) => {
+      if (error instanceof QmpError || error instanceof BlockError) return error.message;
+      throw error;
+    });
   }
 
   human(line: string): Promise<unknown> {
