@@ -49,13 +49,15 @@ export function makeStartImages(folder: ToolFolder): ToolImage[] {
         folder.run("qemu-img", "snapshot", "-c", `s${stage}`, name);
         snapshots.set(`s${stage}`, disk.slice());
       }
+      const commands: string[] = [];
       for (const [start, length, value, how] of writes) {
         // Compressed clusters share clusters of the file: two bits would not do for them and the snapshots.
         if (how === "-c" && options.includes("refcount_bits=2")) continue;
         const data = how === "-z" ? ["-z"] : how === "-c" ? ["-c", "-P", String(value)] : ["-P", String(value)];
-        folder.run("qemu-io", "-f", "qcow2", "-c", ["write", ...data, start, length].join(" "), name);
+        commands.push("-c", ["write", ...data, start, length].join(" "));
         disk.fill(value, start, start + length);
       }
+      folder.run("qemu-io", "-f", "qcow2", ...commands, name);
     }
     return { bytes: folder.read(name), disk, version: options.includes("compat=0.10") ? 2 : 3, snapshots };
   });
