@@ -34,6 +34,9 @@ export function inProcessSubjects(version: string): SubjectFactory {
 }
 
 async function open(options: SubjectOptions): Promise<Subject | SubjectUnavailable> {
+  // §5.2.5.2: nobody may use such a disk without ZONED, so no such device can be made.
+  if (options.legacy && options.zoned?.model === "host-managed")
+    return { unavailable: "a host-managed disk is not for legacy drivers" };
   const { driver, nodes } = makeDisk(options);
   const node = nodes[0]!;
   const backend = new BlockBackend({ name: "disk", node, readOnly: options.readOnly });
