@@ -94,6 +94,10 @@ describeWithTools(["qemu-img", "qemu-io"], "vblk check", () => {
     ["data far behind the end of the file", 2, [[L2, COPIED | 0xff_ffff_ffff_0000n]]],
     ["an L2 table behind the end of the file", 2, [[L1, COPIED | 0x1000000n]]],
     ["no refcount block", 2, [[REFCOUNT_TABLE, 0n]]],
+    ["a data cluster whose entry has a bit that means nothing", 2, [[L2, COPIED | 0x50100n]]],
+    ["a data cluster whose entry has another such bit", 2, [[L2, COPIED | (1n << 58n) | 0x50000n]]],
+    ["an L2 table whose entry has a bit that means nothing", 2, [[L1, COPIED | 0x40001n]]],
+    ["an entry for a refcount block with a bit that means nothing", 2, [[REFCOUNT_TABLE + 8, 0x10n]]],
     [
       "a leak beside damage",
       2,
@@ -106,6 +110,87 @@ describeWithTools(["qemu-img", "qemu-io"], "vblk check", () => {
     make("cluster_size=65536", "write 0 64k", "write 128k 64k");
     for (const [offset, value] of pokes) poke(offset, value);
     expect(await compare()).toBe(status);
+  });
+
+  it.each([
+    ["version 2", "compat=0.10"],
+    ["extended L2 tables", "extended_l2=on"],
+  ])("thinks nothing of a zero flag where there is none, as qemu-img does: %s", async (_what, options) => {
+    make(options, "write 0 128k");
+    poke(L2, COPIED | 0x50001n);
+    expect(await compare()).toBe(0);
+  });
+
+  it("finds a snapshot without what each has in version 3", async () => {
+    make("cluster_size=65536", "write 0 64k");
+    run("qemu-img", "snapshot", "-c", "first", "disk.qcow2");
+    const image = readFileSync(join(folder, "disk.qcow2"));
+    const table = Number(image.readBigUInt64BE(64));
+    poke(table + 32, 8n);
+    expect(await compare()).toBe(2);
+  });
+
+  it.each<[string, (image: Buffer, directory: number, table: number) => void, string]>([
+    [
+      "whose length is none",
+      (image, directory) => image.writeUInt16BE(9999, directory + 18),
+      "Broken bitmap directory",
+    ],
+    [
+      "whose table is longer than its disk",
+      (image, directory) => image.writeUInt32BE(2, directory + 8),
+      "Could not read bitmap 'b' from image: Invalid argument",
+    ],
+    [
+      "whose table is damaged",
+      (image, _directory, table) => image.writeBigUInt64BE(0x51n, table),
+      "Could not read bitmap_table table from image for bitmap 'b': Invalid argument",
+    ],
+  ])("says as qemu-img why it cannot check an image with a bitmap %s", async (_what, damage, text) => {
+    make("cluster_size=65536", "write 0 64k");
+    run("qemu-img", "bitmap", "--add", "disk.qcow2", "b");
+    const path = join(folder, "disk.qcow2");
+    const image = readFileSync(path);
+    const directory = Number(image.readBigUInt64BE(image.indexOf(Buffer.from("2385287500000018", "hex")) + 24));
+    damage(image, directory, Number(image.readBigUInt64BE(directory)));
+    writeFileSync(path, image);
+    const theirs = spawnSync("qemu-img", ["check", path], { encoding: "utf8" });
+    expect(theirs.stderr).toBe(`qemu-img: Could not open '${path}': ${text}\n`);
+    await expect(checkFile(path, false)).rejects.toThrow(text);
+    expect((await runCli(["check", path])).code).toBe(theirs.status);
+  });
+
+  it("refuses bitmaps whose tables lie upon one another more often than anybody can count", async () => {
+    const images = new ImageFolder();
+    try {
+      await images.create("disk.qcow2", { size: 1 << 20 });
+      const path = images.file("disk.qcow2");
+      const clusterBytes = 65536;
+      const image = Buffer.concat([readFileSync(path), Buffer.alloc(64 * clusterBytes)]);
+      const directory = image.length - 64 * clusterBytes;
+      const entries = 60_000;
+      for (let i = 0; i < entries; i++) {
+        const at = directory + i * 32;
+        image.writeBigUInt64BE(BigInt(directory + 40 * clusterBytes), at);
+        image.writeUInt32BE(8192, at + 8);
+        image.writeUInt32BE(1, at + 12);
+        image.writeUInt8(1, at + 16);
+        image.writeUInt8(16, at + 17);
+        image.writeUInt16BE(5, at + 18);
+        image.write(String(10_000 + i), at + 24);
+      }
+      const extension = image.readUInt32BE(100) + 8 + image.readUInt32BE(image.readUInt32BE(100) + 4);
+      image.writeUInt32BE(0x23852875, extension);
+      image.writeUInt32BE(24, extension + 4);
+      image.writeUInt32BE(entries, extension + 8);
+      image.writeBigUInt64BE(BigInt(entries * 32), extension + 16);
+      image.writeBigUInt64BE(BigInt(directory), extension + 24);
+      image.writeBigUInt64BE(1n, 88);
+      writeFileSync(path, image);
+      await expect(checkFile(path, false)).rejects.toThrow("Bitmap tables overlap: they are longer than the file");
+    } finally {
+      await images.dispose();
+    }
   });
 
   it("finds a compressed cluster with a COPIED flag, and tells where it is", async () => {

@@ -4,7 +4,7 @@ import { Pacer, systemClock } from "../../../base/clock.ts";
 import { bitmapRanges } from "./bitmap-ranges.ts";
 import { ClusterCounts } from "./cluster-counts.ts";
 import { ClusterMapping } from "./cluster-mapping.ts";
-import { entryOffset, viewOf } from "./format.ts";
+import { entryOffset, hasReservedL1Bits, viewOf } from "./format.ts";
 import { hex, type Qcow2Image } from "./image.ts";
 import { readSnapshots } from "./snapshots.ts";
 import { StoredCounts } from "./stored-counts.ts";
@@ -55,7 +55,7 @@ export interface CheckOptions {
 
 /**
  * Looks at all of an image whose tables are in the file or in memory. For who holds the mutex. Fails with a `BlockError` where the
- * image is too large, or the table of snapshots or the bitmap directory cannot be read.
+ * image is too large, or the table of snapshots, the bitmap directory or a bitmap's table is such that the image cannot be opened.
  */
 export async function checkImage(image: Qcow2Image, { copiedFlags = true }: CheckOptions = {}): Promise<CheckResult> {
   const check = new ImageCheck(image, copiedFlags);
@@ -89,7 +89,7 @@ class ImageCheck {
   }
 
   async count(): Promise<void> {
-    const { file, header, layout, l1, refcounts } = this.#image;
+    const { layout, l1, refcounts } = this.#image;
     const { clusterBytes } = layout;
     this.#use(0, clusterBytes, 1, "header");
     this.#use(l1.offsetBytes, l1.entries * 8, 1, "L1 table");
@@ -98,11 +98,14 @@ class ImageCheck {
     this.#use(refcounts.tableOffset, refcounts.tableBytes, 1, "refcount table");
     for (let i = 0; i < refcounts.blocks; i++) {
       const offset = refcounts.blockOffset(i);
-      if (offset % clusterBytes !== 0) this.#tell(`refcount block offset ${hex(offset)} unaligned`);
+      if (refcounts.hasReservedBits(i)) this.#tell(`refcount table entry ${i} has reserved bits set`);
+      else if (offset % clusterBytes !== 0) this.#tell(`refcount block offset ${hex(offset)} unaligned`);
       else if (offset !== 0) this.#use(offset, clusterBytes, 1, "refcount block");
     }
-    for (const { offsetBytes, lengthBytes } of await bitmapRanges(file, header))
+    for await (const { offsetBytes, lengthBytes } of bitmapRanges(this.#image)) {
       this.#use(offsetBytes, lengthBytes, 1, "bitmap");
+      if (this.#pacer.step()) await this.#pacer.yield();
+    }
     if (this.#copiedFlags) await this.#checkL1Flags();
     for (const [offset, times] of this.#tables) {
       if (this.#pacer.step()) await this.#pacer.yield();
@@ -163,8 +166,10 @@ class ImageCheck {
     const { clusterBytes } = this.#image.layout;
     const view = viewOf(bytes);
     for (let at = 0; at + 8 <= bytes.length; at += 8) {
-      const offset = entryOffset(view.getUint32(at), view.getUint32(at + 4));
+      const [high, low] = [view.getUint32(at), view.getUint32(at + 4)];
+      const offset = entryOffset(high, low);
       if (offset === 0) continue;
+      if (hasReservedL1Bits(high, low)) this.#tell(`L1 entry ${at / 8} has reserved bits set`);
       if (offset % clusterBytes !== 0) this.#tell(`L2 table offset ${hex(offset)} unaligned`);
       if (!this.#use(offset, clusterBytes, 1, "L2 table")) continue;
       this.#tables.set(offset, (this.#tables.get(offset) ?? 0) + 1);
@@ -178,7 +183,8 @@ class ImageCheck {
     const { snapshots, tableBytes } = await readSnapshots(file, header);
     this.#use(header.snapshotsOffset, tableBytes, 1, "snapshot table");
     let total = 0;
-    for (const { l1Offset, l1Entries } of snapshots) {
+    for (const [index, { l1Offset, l1Entries, complete }] of snapshots.entries()) {
+      if (!complete) this.#tell(`snapshot table entry ${index} is incomplete`);
       total += l1Entries * 8;
       if (total > MAX_SNAPSHOT_L1_BYTES) return this.#tell("snapshots have too many L1 entries");
       this.#use(l1Offset, l1Entries * 8, 1, "snapshot's L1 table");
@@ -210,6 +216,8 @@ class ImageCheck {
         continue;
       }
       const host = this.#mapping.hostCluster(table, index);
+      if (this.#mapping.hasReservedBits(table, index))
+        this.#tell(`L2 entry ${index} at ${hex(offset)} has reserved bits set`);
       if (extended) this.#checkSubclusters(table, index, host);
       if (host === 0) continue;
       if (host % clusterBytes !== 0) this.#tell(`data cluster ${hex(host)} is not aligned`);

@@ -111,6 +111,12 @@ export class ClusterMapping {
     return (table.view.getUint32(index * this.#layout.l2EntryBytes) & OFLAG_COMPRESSED_HIGH) !== 0;
   }
 
+  /** Of an entry that is not compressed: bits that mean nothing in any version. */
+  hasReservedBits(table: CachedTable, index: number): boolean {
+    const at = index * this.#layout.l2EntryBytes;
+    return (table.view.getUint32(at) & 0x3f00_0000) !== 0 || (table.view.getUint32(at + 4) & 0x1fe) !== 0;
+  }
+
   /** The cluster is this entry's alone. */
   isCopied(table: CachedTable, index: number): boolean {
     return (table.view.getUint32(index * this.#layout.l2EntryBytes) & OFLAG_COPIED_HIGH) !== 0;

@@ -90,6 +90,11 @@ function slicesOf(
   return { sliceBytes, sliceEntries, sliceReach: sliceEntries * clusterBytes };
 }
 
+/** Of an entry of an L1 table: all bits but the offset's and the flag. */
+export function hasReservedL1Bits(high: number, low: number): boolean {
+  return (high & 0x7f00_0000) !== 0 || (low & 0x1ff) !== 0;
+}
+
 /** The offset in an L1, L2 or refcount table entry: exact, for its low nine bits are none of it. */
 export function entryOffset(high: number, low: number): number {
   return (high & OFFSET_HIGH) * 2 ** 32 + ((low & OFFSET_LOW) >>> 0);

@@ -38,11 +38,6 @@ export class L1Table {
     return (this.#view.getUint32(index * 8) & OFLAG_COPIED_HIGH) !== 0;
   }
 
-  /** Bits that no offset has. */
-  hasReservedBits(index: number): boolean {
-    return (this.#view.getUint32(index * 8) & 0x7f00_0000) !== 0 || (this.#view.getUint32(index * 8 + 4) & 0x1ff) !== 0;
-  }
-
   /** Points to an L2 table of its own; offset 0 for none. */
   set(index: number, offsetBytes: number): void {
     this.#view.setUint32(index * 8, offsetBytes === 0 ? 0 : (highWord(offsetBytes) | OFLAG_COPIED_HIGH) >>> 0);

@@ -83,6 +83,10 @@ export class Refcounts {
     return entryOffset(this.#view.getUint32(index * 8), this.#view.getUint32(index * 8 + 4));
   }
 
+  hasReservedBits(index: number): boolean {
+    return (this.#view.getUint32(index * 8 + 4) & 0x1ff) !== 0;
+  }
+
   /** The block that counts a cluster; undefined where there is none. Fails with EIO where the table is damaged. */
   async blockOf(cluster: number): Promise<CachedTable | undefined> {
     const offset = this.blockOffset(Math.floor(cluster / this.#layout.refcountsPerBlock));

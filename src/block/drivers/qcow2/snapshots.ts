@@ -8,6 +8,8 @@ import type { Qcow2File } from "./image-file.ts";
 const ENTRY_BYTES = 40;
 const MAX_TABLE_BYTES = 64 << 20;
 const MAX_EXTRA_BYTES = 1024;
+/** The size of the machine's state in 64 bits, and that of the disk. */
+const COMPLETE_EXTRA_BYTES = 16;
 /** In place of a count of instructions. */
 const NO_COUNT = 2n ** 64n - 1n;
 /** Names are read together with what stands around them. */
@@ -17,6 +19,8 @@ const PIECE_BYTES = 64 << 10;
 export interface Snapshot {
   readonly l1Offset: number;
   readonly l1Entries: number;
+  /** It has what each snapshot of version 3 has. */
+  readonly complete: boolean;
   readonly id: string;
   readonly name: string;
   /** When it was taken: seconds since 1970, and nanoseconds. */
@@ -53,6 +57,7 @@ export async function readSnapshots(
     const snapshot: Snapshot = {
       l1Offset: getUint64(view, 0),
       l1Entries: view.getUint32(8),
+      complete: header.version < 3 || extra >= COMPLETE_EXTRA_BYTES,
       id: new TextDecoder().decode(names.subarray(0, idBytes)),
       name: new TextDecoder().decode(names.subarray(idBytes)),
       dateSeconds: view.getUint32(16),
