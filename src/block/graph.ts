@@ -255,7 +255,7 @@ export class BlockGraph {
   setWriteThreshold(nodeName: string, bytes: number): void {
     const node = this.node(nodeName);
     if (node === undefined) throw new QmpError(`Device '${nodeName}' not found`);
-    node.setWriteThreshold(bytes, (threshold, exceeded) => {
+    node.writeThreshold.set(bytes, (threshold, exceeded) => {
       for (const listener of this.#thresholdListeners) listener(node, threshold, exceeded);
     });
   }

@@ -17,7 +17,7 @@ import { GraphNode } from "./graph-node.ts";
 import { DEFAULT_NODE_SETTINGS, type NodeSettings } from "./node-settings.ts";
 import type { DiscardOptions, ReadOptions, WriteOptions, WriteZeroesRequestOptions } from "./request-options.ts";
 import { type TrackedRequest, TrackedRequests } from "./tracked-request.ts";
-import { type ThresholdListener, WriteThreshold } from "./write-threshold.ts";
+import { WriteThreshold } from "./write-threshold.ts";
 import { wipeZones, writeToZones } from "./zone-admission.ts";
 
 const tracePread = tracePoint("bdrv_co_preadv_part");
@@ -39,6 +39,7 @@ const NO_OPTIONS = {} as const;
 export class BlockNode extends GraphNode {
   readonly bitmaps: DirtyBitmapList;
   readonly beforeWrite: BeforeWriteNotifiers = new BeforeWriteNotifiers();
+  readonly writeThreshold: WriteThreshold = new WriteThreshold(this.beforeWrite);
   readonly #requests = new TrackedRequests();
   #settings: NodeSettings;
   /** Of the settings, what requests look at. */
@@ -46,7 +47,6 @@ export class BlockNode extends GraphNode {
   #discardEnabled: boolean;
   #detectsZeroes: boolean;
   #flushes: boolean;
-  #threshold: WriteThreshold | undefined;
   #highestWrite = 0;
   #knownLengthBytes: number;
 
@@ -93,24 +93,6 @@ export class BlockNode extends GraphNode {
   /** Where the write ends that went furthest, whether it succeeded or not. */
   get highestWriteBytes(): number {
     return this.#highestWrite;
-  }
-
-  /** The offset that the next write beyond it is reported for; 0 for none. */
-  get writeThresholdBytes(): number {
-    return this.#threshold?.bytes ?? 0;
-  }
-
-  /** `exceeded` is called once, when a request is about to write beyond `bytes`. 0 takes the threshold back. */
-  setWriteThreshold(bytes: number, exceeded: ThresholdListener): void {
-    if (this.#threshold !== undefined) this.beforeWrite.remove(this.#threshold);
-    this.#threshold = undefined;
-    if (bytes === 0) return;
-    const threshold = new WriteThreshold(bytes, (of, by) => {
-      this.setWriteThreshold(0, exceeded);
-      exceeded(of, by);
-    });
-    this.#threshold = threshold;
-    this.beforeWrite.addLast(threshold);
   }
 
   /** Requests in flight, oldest first. */

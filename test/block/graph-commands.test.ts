@@ -80,13 +80,13 @@ describe("BlockGraph.setWriteThreshold", () => {
         ["r", 1023, 1],
         ["f", 1023, 1],
       ]);
-      expect(node.writeThresholdBytes).toBe(0);
+      expect(node.writeThreshold.bytes).toBe(0);
     }
     graph.setWriteThreshold("r", 1024);
     await node.write(0, IoVector.of(new Uint8Array(1024)));
     await node.read(512, IoVector.of(new Uint8Array(1024)));
     expect(heard).toEqual([]);
-    expect(node.writeThresholdBytes).toBe(1024);
+    expect(node.writeThreshold.bytes).toBe(1024);
     graph.setWriteThreshold("r", 0);
     await node.write(512, IoVector.of(new Uint8Array(1024)));
     expect(heard).toEqual([]);

@@ -300,7 +300,7 @@ export class Runner {
       const children = node.driver.children.map((child) => child.node.name);
       const others = [
         node.settings,
-        node.beforeWrite.count - (node.writeThresholdBytes > 0 ? 1 : 0),
+        node.beforeWrite.count - (node.writeThreshold.bytes > 0 ? 1 : 0),
         node.opBlockers.reason("resize"),
       ];
       return [node.name, node.driver.driverName, node.lengthBytes, parents, needs, shares, children, others];

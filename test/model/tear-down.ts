@@ -51,7 +51,7 @@ function expectNoTraces({ graph, jobs }: World): void {
     const users = [...node.parents].map((parent) => parent.parentName).filter((name) => name.includes("job"));
     expect(users, `users of ${node.name}`).toEqual([]);
     expect([...node.parents].filter((parent) => parent.filterName !== undefined)).toEqual([]);
-    const thresholds = node.writeThresholdBytes > 0 ? 1 : 0;
+    const thresholds = node.writeThreshold.bytes > 0 ? 1 : 0;
     expect(node.beforeWrite.count, `notifiers of ${node.name}`).toBe(thresholds);
     expect(node.opBlockers.reason("resize") ?? "", `forbidden on ${node.name}`).not.toContain("job");
     for (const bitmap of node.bitmaps) expect(bitmap).toMatchObject({ busy: false, successor: undefined });

@@ -158,7 +158,7 @@ function backingDepth(node: BlockNode): number {
 }
 
 /** One of 2^64 - 1 is a rounded number by now. */
-function thresholdOf({ writeThresholdBytes: bytes }: BlockNode): Int64 {
+function thresholdOf({ writeThreshold: { bytes } }: BlockNode): Int64 {
   if (Number.isSafeInteger(bytes)) return bytes;
   const exact = BigInt(bytes);
   return exact > MAX_UINT64 ? MAX_UINT64 : exact;

@@ -256,7 +256,7 @@ describe("block-set-write-threshold", () => {
     reportWriteThresholds(graph, queue);
     expect(await execute("block-set-write-threshold", { "node-name": "n", "write-threshold": 4096 })).toEqual({});
     const node = graph.getNode("n");
-    expect(node.writeThresholdBytes).toBe(4096);
+    expect(node.writeThreshold.bytes).toBe(4096);
     await node.write(0, IoVector.of(new Uint8Array(4096)));
     expect(events).toEqual([]);
     await node.write(3584, IoVector.of(new Uint8Array(1024)));
@@ -266,7 +266,7 @@ describe("block-set-write-threshold", () => {
         data: { "node-name": "n", "amount-exceeded": 512, "write-threshold": 4096 },
       },
     ]);
-    expect(node.writeThresholdBytes).toBe(0);
+    expect(node.writeThreshold.bytes).toBe(0);
   });
 
   it("refuses unknown nodes and what is no number", async () => {
