@@ -1,79 +1,59 @@
 // What the block graph does to nodes and backends on behalf of other commands. Orders and texts are those of a real QEMU 7.2.
 import { existsSync, statSync, writeFileSync } from "node:fs";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { IoVector } from "../../src/base/io-vector.ts";
 import { BlockBackend } from "../../src/block/backend.ts";
-import { fileOpener } from "../../src/block/drivers/file/file-opener.ts";
-import { memoryOpener, nullOpener } from "../../src/block/drivers/memory-openers.ts";
-import { rawOpener } from "../../src/block/drivers/raw-opener.ts";
-import { BlockGraph } from "../../src/block/graph.ts";
-import type { BlockdevOptions } from "../../src/block/graph-options.ts";
 import { PERM_ALL, PERM_CONSISTENT_READ, PERM_WRITE } from "../../src/block/permissions.ts";
-import { useTemporaryFolder } from "./drivers/file/support/temporary-folder.ts";
+import { NULL, SIX, useGraph } from "./support/graph-rig.ts";
 
-const inFolder = useTemporaryFolder();
-let graph: BlockGraph;
-beforeEach(() => {
-  graph = new BlockGraph({ drivers: [rawOpener, nullOpener, memoryOpener, fileOpener()] });
-});
-afterEach(() => graph.close());
-
-function add(options: Omit<BlockdevOptions, "node-name">, name?: string): Promise<unknown> {
-  return graph.add({ ...options, ...(name === undefined ? {} : { "node-name": name }) } as BlockdevOptions);
-}
-
-function names(): string[] {
-  return [...graph.nodes].map(({ node }) => (node.name.startsWith("#") ? "#" : node.name));
-}
-
-const NULL = { driver: "null-co", size: 4096 };
-const SIX = { driver: "memory", size: 3000 };
+const rig = useGraph();
+const { add, inFolder, names } = rig;
 
 describe("BlockGraph.resize", () => {
   it("refuses in QEMU's order", async () => {
     await add({ ...SIX, "read-only": true }, "ro");
     await add(NULL, "n");
     await add({ driver: "raw", file: SIX, size: 512 }, "fixed");
-    await expect(graph.resize("zz", undefined, -1)).rejects.toThrow("Cannot find device='zz' nor node-name=''");
-    await expect(graph.resize(undefined, "ro", -1)).rejects.toThrow("Parameter 'size' expects a >0 size");
-    await expect(graph.resize(undefined, "ro", 512)).rejects.toThrow("Image is read-only");
-    await expect(graph.resize(undefined, "n", 512)).rejects.toThrow("Image format driver does not support resize");
-    await expect(graph.resize(undefined, "fixed", 1024)).rejects.toThrow("Cannot resize fixed-size raw disks");
+    await expect(rig.graph.resize("zz", undefined, -1)).rejects.toThrow("Cannot find device='zz' nor node-name=''");
+    await expect(rig.graph.resize(undefined, "ro", -1)).rejects.toThrow("Parameter 'size' expects a >0 size");
+    await expect(rig.graph.resize(undefined, "ro", 512)).rejects.toThrow("Image is read-only");
+    await expect(rig.graph.resize(undefined, "n", 512)).rejects.toThrow("Image format driver does not support resize");
+    await expect(rig.graph.resize(undefined, "fixed", 1024)).rejects.toThrow("Cannot resize fixed-size raw disks");
     await add({ driver: "raw", file: "n", offset: 512 }, "a");
     await add({ driver: "raw", file: "n", offset: 512 }, "b");
-    await expect(graph.resize(undefined, "a", 512)).rejects.toThrow(
+    await expect(rig.graph.resize(undefined, "a", 512)).rejects.toThrow(
       "Permission conflict on node 'n': permissions 'resize' are both required by node 'a' (uses node 'n' as 'file' child) and unshared by node 'b' (uses node 'n' as 'file' child).",
     );
-    expect(graph.node("a")?.parentCount).toBe(0);
+    expect(rig.graph.node("a")?.parentCount).toBe(0);
   });
 
   it("makes the file as long as asked for, and the node that rounded up", async () => {
     writeFileSync(inFolder("a.img"), new Uint8Array(4096));
     await add({ driver: "raw", file: { driver: "file", filename: inFolder("a.img") } }, "r");
-    await graph.resize(undefined, "r", 1000);
-    expect(graph.node("r")?.lengthBytes).toBe(1024);
+    await rig.graph.resize(undefined, "r", 1000);
+    expect(rig.graph.node("r")?.lengthBytes).toBe(1024);
     expect(statSync(inFolder("a.img")).size).toBe(1000);
     await add({ driver: "raw", file: "r", offset: 512 }, "part");
-    await graph.resize(undefined, "part", 2050);
+    await rig.graph.resize(undefined, "part", 2050);
     expect(statSync(inFolder("a.img")).size).toBe(2562);
-    expect(graph.node("r")?.lengthBytes).toBe(3072);
+    expect(rig.graph.node("r")?.lengthBytes).toBe(3072);
   });
 });
 
 describe("BlockGraph.setWriteThreshold", () => {
   it("tells once of a write that ends beyond it, of whatever kind", async () => {
     await add({ driver: "raw", file: { ...SIX, "node-name": "f" }, discard: "unmap" }, "r");
-    const node = graph.node("r")!;
+    const node = rig.graph.node("r")!;
     const heard: unknown[] = [];
-    const end = graph.onWriteThreshold((of, threshold, exceeded) => heard.push([of.name, threshold, exceeded]));
+    const end = rig.graph.onWriteThreshold((of, threshold, exceeded) => heard.push([of.name, threshold, exceeded]));
     const requests = [
       () => node.write(0, IoVector.of(new Uint8Array(1024))),
       () => node.writeZeroes(512, 512),
       () => node.discard(512, 512),
     ];
     for (const request of requests) {
-      graph.setWriteThreshold("r", 1023);
-      graph.setWriteThreshold("f", 1023);
+      rig.graph.setWriteThreshold("r", 1023);
+      rig.graph.setWriteThreshold("f", 1023);
       await request();
       await request();
       expect(heard.splice(0)).toEqual([
@@ -82,25 +62,25 @@ describe("BlockGraph.setWriteThreshold", () => {
       ]);
       expect(node.writeThreshold.bytes).toBe(0);
     }
-    graph.setWriteThreshold("r", 1024);
+    rig.graph.setWriteThreshold("r", 1024);
     await node.write(0, IoVector.of(new Uint8Array(1024)));
     await node.read(512, IoVector.of(new Uint8Array(1024)));
     expect(heard).toEqual([]);
     expect(node.writeThreshold.bytes).toBe(1024);
-    graph.setWriteThreshold("r", 0);
+    rig.graph.setWriteThreshold("r", 0);
     await node.write(512, IoVector.of(new Uint8Array(1024)));
     expect(heard).toEqual([]);
     expect(node.beforeWrite.count).toBe(0);
     end();
-    expect(() => graph.setWriteThreshold("zz", 1)).toThrow(/^Device 'zz' not found$/);
+    expect(() => rig.graph.setWriteThreshold("zz", 1)).toThrow(/^Device 'zz' not found$/);
   });
 
   it("hears nothing of what an earlier notifier fails, whoever came first", async () => {
     await add(SIX, "n");
-    const node = graph.node("n")!;
+    const node = rig.graph.node("n")!;
     const heard: unknown[] = [];
-    graph.onWriteThreshold((of) => heard.push(of.name));
-    graph.setWriteThreshold("n", 1);
+    rig.graph.onWriteThreshold((of) => heard.push(of.name));
+    rig.graph.setWriteThreshold("n", 1);
     const failing = {
       beforeWrite(): never {
         throw new Error("no");
@@ -118,9 +98,9 @@ describe("BlockGraph.setWriteThreshold", () => {
 describe("BlockGraph.create", () => {
   it("makes files, of a length that QEMU takes", async () => {
     const options = { driver: "file", filename: inFolder("new.img") };
-    await graph.create({ ...options, size: 1000 });
+    await rig.graph.create({ ...options, size: 1000 });
     expect(statSync(inFolder("new.img")).size).toBe(1000);
-    await graph.create({ ...options, size: 3 << 20, preallocation: "full" });
+    await rig.graph.create({ ...options, size: 3 << 20, preallocation: "full" });
     expect(statSync(inFolder("new.img")).size).toBe(3 << 20);
     expect(statSync(inFolder("new.img")).blocks).toBeGreaterThanOrEqual((3 << 20) / 512);
     for (const [more, text] of [
@@ -129,29 +109,29 @@ describe("BlockGraph.create", () => {
       [{ size: 1, filename: "/nonexistent/x" }, "Could not create '/nonexistent/x': No such file or directory"],
       [{ size: 1, filename: inFolder(".") }, `Could not create '${inFolder(".")}': Is a directory`],
     ] as const) {
-      await expect(graph.create({ ...options, ...more })).rejects.toThrow(text);
+      await expect(rig.graph.create({ ...options, ...more })).rejects.toThrow(text);
     }
     expect(existsSync("/nonexistent/x")).toBe(false);
   });
 
   it("is for drivers that have images to make", async () => {
-    expect(() => graph.checkCreate("raw")).toThrow("Driver does not support blockdev-create");
-    expect(() => graph.checkCreate("zz")).toThrow("Unknown driver 'zz'");
-    graph.checkCreate("file");
+    expect(() => rig.graph.checkCreate("raw")).toThrow("Driver does not support blockdev-create");
+    expect(() => rig.graph.checkCreate("zz")).toThrow("Unknown driver 'zz'");
+    rig.graph.checkCreate("file");
   });
 });
 
 describe("BlockGraph.addBackend", () => {
   it("refuses ids that are taken, by drives or nodes", async () => {
     await add(NULL, "n");
-    const drive = graph.addBackend({ name: "d" });
-    expect(() => graph.addBackend({ name: "d" })).toThrow("Device with id 'd' already exists");
-    expect(() => graph.addBackend({ name: "n" })).toThrow("Device name 'n' conflicts with an existing node name");
+    const drive = rig.graph.addBackend({ name: "d" });
+    expect(() => rig.graph.addBackend({ name: "d" })).toThrow("Device with id 'd' already exists");
+    expect(() => rig.graph.addBackend({ name: "n" })).toThrow("Device name 'n' conflicts with an existing node name");
     const permissions = { needs: PERM_CONSISTENT_READ | PERM_WRITE, shares: PERM_ALL };
-    const unnamed = graph.addBackend({ name: "", node: graph.node("n")!, permissions });
-    const late = graph.addBackend({ name: "e" });
-    expect(graph.backends).toEqual([drive, late, unnamed]);
-    for (const backend of graph.backends) await graph.removeBackend(backend);
+    const unnamed = rig.graph.addBackend({ name: "", node: rig.graph.node("n")!, permissions });
+    const late = rig.graph.addBackend({ name: "e" });
+    expect(rig.graph.backends).toEqual([drive, late, unnamed]);
+    for (const backend of rig.graph.backends) await rig.graph.removeBackend(backend);
     expect(names()).toEqual(["n"]);
   });
 });
@@ -160,8 +140,8 @@ describe("BlockGraph.drainAll", () => {
   it("drains every node, and holds all backends' requests", async () => {
     await add(SIX, "a");
     await add({ driver: "raw", file: SIX }, "b");
-    const backends = ["a", "b"].map((name) => new BlockBackend({ name: `d${name}`, node: graph.node(name)! }));
-    const section = await graph.drainAll();
+    const backends = ["a", "b"].map((name) => new BlockBackend({ name: `d${name}`, node: rig.graph.node(name)! }));
+    const section = await rig.graph.drainAll();
     const writes = backends.map((backend) => backend.write(0, IoVector.of(new Uint8Array(512))));
     expect(writes.every((write) => write instanceof Promise)).toBe(true);
     section[Symbol.dispose]();

@@ -1,37 +1,21 @@
 // The block graph as blockdev-add, blockdev-del and block_resize see it. Orders and texts are those of a real QEMU 7.2.
 import { readFileSync, writeFileSync } from "node:fs";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { IoVector } from "../../src/base/io-vector.ts";
-import { fileOpener } from "../../src/block/drivers/file/file-opener.ts";
-import { memoryOpener, nullOpener } from "../../src/block/drivers/memory-openers.ts";
+import { nullOpener } from "../../src/block/drivers/memory-openers.ts";
 import { rawOpener } from "../../src/block/drivers/raw-opener.ts";
 import { BlockGraph } from "../../src/block/graph.ts";
-import type { BlockdevOptions, DriverOpener } from "../../src/block/graph-options.ts";
+import type { DriverOpener } from "../../src/block/graph-options.ts";
 import { RecordingParent } from "../support/recording-parent.ts";
 import { settle } from "../support/simulation.ts";
-import { useTemporaryFolder } from "./drivers/file/support/temporary-folder.ts";
+import { NULL, SIX, useGraph } from "./support/graph-rig.ts";
 
-const inFolder = useTemporaryFolder();
-let graph: BlockGraph;
-beforeEach(() => {
-  graph = new BlockGraph({ drivers: [rawOpener, nullOpener, memoryOpener, fileOpener()] });
-});
-afterEach(() => graph.close());
-
-function add(options: Omit<BlockdevOptions, "node-name">, name?: string): Promise<unknown> {
-  return graph.add({ ...options, ...(name === undefined ? {} : { "node-name": name }) } as BlockdevOptions);
-}
-
-function names(): string[] {
-  return [...graph.nodes].map(({ node }) => (node.name.startsWith("#") ? "#" : node.name));
-}
-
-const NULL = { driver: "null-co", size: 4096 };
-const SIX = { driver: "memory", size: 3000 };
+const rig = useGraph();
+const { add, inFolder, names } = rig;
 
 describe("BlockGraph.add", () => {
   it("wants a good name that nobody has", async () => {
-    graph.addBackend({ name: "drv" });
+    rig.graph.addBackend({ name: "drv" });
     await add(NULL, "n0");
     for (const [name, text] of [
       [undefined, "'node-name' must be specified for the root node"],
@@ -49,7 +33,7 @@ describe("BlockGraph.add", () => {
     await add(NULL, "x".repeat(31));
     await add(NULL, "a.b-c_d");
     expect(names()).toEqual(["a.b-c_d", "x".repeat(31), "n0"]);
-    await graph.removeBackend(graph.drive("drv")!);
+    await rig.graph.removeBackend(rig.graph.drive("drv")!);
   });
 
   it("opens children that are given within, and lists a node after its file", async () => {
@@ -57,8 +41,8 @@ describe("BlockGraph.add", () => {
     await add({ driver: "raw", file: { ...SIX, "node-name": "f" } }, "q");
     await add({ driver: "memory", backing: { ...SIX, "node-name": "base" } }, "top");
     expect(names()).toEqual(["base", "top", "q", "f", "r", "#"]);
-    expect(graph.node("q")?.lengthBytes).toBe(3072);
-    expect(graph.node("top")?.lengthBytes).toBe(3072);
+    expect(rig.graph.node("q")?.lengthBytes).toBe(3072);
+    expect(rig.graph.node("top")?.lengthBytes).toBe(3072);
   });
 
   it("reports a missing file before a bad name, and any other child after it", async () => {
@@ -90,13 +74,13 @@ describe("BlockGraph.add", () => {
   });
 
   it("means a drive's node by the drive's id", async () => {
-    const drive = graph.addBackend({ name: "d0", node: await graph.open(NULL) });
-    const empty = graph.addBackend({ name: "e0" });
+    const drive = rig.graph.addBackend({ name: "d0", node: await rig.graph.open(NULL) });
+    const empty = rig.graph.addBackend({ name: "e0" });
     await add({ driver: "raw", file: "d0" }, "x");
-    expect(graph.node("x")?.driver.children[0]?.node).toBe(drive.node);
+    expect(rig.graph.node("x")?.driver.children[0]?.node).toBe(drive.node);
     await expect(add({ driver: "raw", file: "e0" }, "y")).rejects.toThrow("Device 'e0' has no medium");
-    await graph.delete("x");
-    for (const backend of [drive, empty]) await graph.removeBackend(backend);
+    await rig.graph.delete("x");
+    for (const backend of [drive, empty]) await rig.graph.removeBackend(backend);
     expect(names()).toEqual([]);
   });
 
@@ -124,7 +108,7 @@ describe("BlockGraph.add", () => {
       },
       "r",
     );
-    expect(graph.node("f")?.settings).toEqual({
+    expect(rig.graph.node("f")?.settings).toEqual({
       readOnly: true,
       autoReadOnly: true,
       forceShare: true,
@@ -134,9 +118,9 @@ describe("BlockGraph.add", () => {
       cacheNoFlush: true,
     });
     await add({ driver: "raw", file: { ...NULL, "node-name": "f2", "read-only": false }, "read-only": true }, "r2");
-    expect(graph.node("f2")?.readOnly).toBe(false);
+    expect(rig.graph.node("f2")?.readOnly).toBe(false);
     await add({ driver: "memory", backing: { ...SIX, "node-name": "base" } }, "top");
-    expect(graph.node("base")?.readOnly).toBe(true);
+    expect(rig.graph.node("base")?.readOnly).toBe(true);
   });
 
   it("opens a part of a node, if there is such a part", async () => {
@@ -152,7 +136,7 @@ describe("BlockGraph.add", () => {
       await expect(add({ driver: "raw", file: "n", ...options }, "r")).rejects.toThrow(text);
     }
     await add({ driver: "raw", file: "n", offset: 513 }, "r");
-    expect(graph.node("r")?.lengthBytes).toBe((1 << 20) - 512);
+    expect(rig.graph.node("r")?.lengthBytes).toBe((1 << 20) - 512);
   });
 
   it("takes QEMU's texts for files that cannot be opened", async () => {
@@ -167,7 +151,7 @@ describe("BlockGraph.add", () => {
       "aio=native was specified, but it requires cache.direct=on, which was not specified.",
     );
     await add({ driver: "raw", file: { driver: "file", filename: inFolder("a.img"), aio: "threads" } }, "r");
-    expect(graph.node("r")?.lengthBytes).toBe(1024);
+    expect(rig.graph.node("r")?.lengthBytes).toBe(1024);
   });
 
   it("lets two commands at a time not have one name", async () => {
@@ -205,49 +189,51 @@ describe("BlockGraph.delete", () => {
     await add({ driver: "raw", file }, "r");
     await add(NULL, "n");
     await add({ driver: "raw", file: "n" }, "s");
-    await graph.delete("r");
-    await graph.delete("s");
+    await rig.graph.delete("r");
+    await rig.graph.delete("s");
     expect(names()).toEqual(["n"]);
     await add(file, "f");
   });
 
   it("refuses in QEMU's order", async () => {
-    await expect(graph.delete("zz")).rejects.toThrow("Failed to find node with node-name='zz'");
-    const drive = graph.addBackend({ name: "d", node: await graph.open({ ...SIX, "node-name": "dn" }) });
-    await expect(graph.delete("dn")).rejects.toThrow("Node dn is in use");
+    await expect(rig.graph.delete("zz")).rejects.toThrow("Failed to find node with node-name='zz'");
+    const drive = rig.graph.addBackend({ name: "d", node: await rig.graph.open({ ...SIX, "node-name": "dn" }) });
+    await expect(rig.graph.delete("dn")).rejects.toThrow("Node dn is in use");
     const blocker = { reason: "block device is in use by block job: backup" };
     drive.node.opBlockers.add(blocker);
-    await expect(graph.delete("dn")).rejects.toThrow("Node dn is in use");
+    await expect(rig.graph.delete("dn")).rejects.toThrow("Node dn is in use");
     await add({ driver: "raw", file: { ...NULL, "node-name": "f" } }, "r");
-    await expect(graph.delete("f")).rejects.toThrow("Node f is not owned by the monitor");
-    graph.node("f")!.opBlockers.add(blocker);
-    await expect(graph.delete("f")).rejects.toThrow("Node 'f' is busy: block device is in use by block job: backup");
-    graph.node("f")!.opBlockers.remove(blocker);
+    await expect(rig.graph.delete("f")).rejects.toThrow("Node f is not owned by the monitor");
+    rig.graph.node("f")!.opBlockers.add(blocker);
+    await expect(rig.graph.delete("f")).rejects.toThrow(
+      "Node 'f' is busy: block device is in use by block job: backup",
+    );
+    rig.graph.node("f")!.opBlockers.remove(blocker);
     await add(NULL, "n");
     await add({ driver: "raw", file: "n" }, "s");
-    await expect(graph.delete("n")).rejects.toThrow("Block device n is in use");
+    await expect(rig.graph.delete("n")).rejects.toThrow("Block device n is in use");
     await add(SIX, "b");
     await add({ driver: "memory", backing: "b" }, "t");
-    await expect(graph.delete("b")).rejects.toThrow("Node 'b' is busy: node is used as backing hd of 't'");
+    await expect(rig.graph.delete("b")).rejects.toThrow("Node 'b' is busy: node is used as backing hd of 't'");
     drive.node.opBlockers.remove(blocker);
-    await graph.removeBackend(drive);
+    await rig.graph.removeBackend(drive);
   });
 
   it("keeps what another node still uses, until that is gone", async () => {
     await add({ driver: "raw", file: { ...SIX, "node-name": "f" } }, "r");
     await add({ driver: "raw", file: "f" }, "s");
-    await graph.delete("r");
+    await rig.graph.delete("r");
     expect(names()).toEqual(["s", "f"]);
-    await graph.delete("s");
+    await rig.graph.delete("s");
     expect(names()).toEqual([]);
   });
 
   it("puts what was written on the disk, and lets the name be used again", async () => {
     writeFileSync(inFolder("a.img"), new Uint8Array(512));
     await add({ driver: "file", filename: inFolder("a.img") }, "f");
-    await graph.node("f")!.write(0, IoVector.of(new Uint8Array(512).fill(7)));
-    graph.node("f")!.bitmaps.add({ name: "b" });
-    await graph.delete("f");
+    await rig.graph.node("f")!.write(0, IoVector.of(new Uint8Array(512).fill(7)));
+    rig.graph.node("f")!.bitmaps.add({ name: "b" });
+    await rig.graph.delete("f");
     expect(readFileSync(inFolder("a.img"))).toEqual(Buffer.alloc(512, 7));
     await add(NULL, "f");
   });
@@ -256,11 +242,11 @@ describe("BlockGraph.delete", () => {
 describe("BlockGraph.find", () => {
   it("prefers the drive, and shows each name where it was looked for", async () => {
     await add(SIX, "n");
-    const drive = graph.addBackend({ name: "d", node: await graph.open(SIX) });
-    const empty = graph.addBackend({ name: "e" });
-    expect(graph.find("d", "n").node).toBe(drive.node);
-    expect(graph.find("zz", "n").node).toBe(graph.node("n"));
-    expect(graph.lookup("n").node).toBe(graph.node("n"));
+    const drive = rig.graph.addBackend({ name: "d", node: await rig.graph.open(SIX) });
+    const empty = rig.graph.addBackend({ name: "e" });
+    expect(rig.graph.find("d", "n").node).toBe(drive.node);
+    expect(rig.graph.find("zz", "n").node).toBe(rig.graph.node("n"));
+    expect(rig.graph.lookup("n").node).toBe(rig.graph.node("n"));
     for (const [device, nodeName, text] of [
       ["zz", "yy", "Cannot find device='zz' nor node-name='yy'"],
       [undefined, "d", "Cannot find device='' nor node-name='d'"],
@@ -269,36 +255,36 @@ describe("BlockGraph.find", () => {
       ["", "", "Cannot find device='' nor node-name=''"],
       ["e", "n", "Device 'e' has no medium"],
     ] as const) {
-      expect(() => graph.find(device, nodeName)).toThrow(new RegExp(`^${text}$`));
+      expect(() => rig.graph.find(device, nodeName)).toThrow(new RegExp(`^${text}$`));
     }
-    expect(() => graph.getNode("zz")).toThrow("Failed to find node with node-name='zz'");
-    for (const backend of [drive, empty]) await graph.removeBackend(backend);
+    expect(() => rig.graph.getNode("zz")).toThrow("Failed to find node with node-name='zz'");
+    for (const backend of [drive, empty]) await rig.graph.removeBackend(backend);
   });
 });
 
 describe("BlockGraph.checkOperation", () => {
   it("names a node by the drive that it is the root of", async () => {
-    const drive = graph.addBackend({ name: "d", node: await graph.open({ ...SIX, "node-name": "dn" }) });
+    const drive = rig.graph.addBackend({ name: "d", node: await rig.graph.open({ ...SIX, "node-name": "dn" }) });
     drive.node.opBlockers.add({ reason: "because" });
-    expect(() => graph.checkOperation(graph.lookup("dn"), "resize")).toThrow("Node 'd' is busy: because");
-    expect(() => graph.checkOperation(graph.lookup("d"), "resize")).toThrow("Node 'd' is busy: because");
-    await graph.removeBackend(drive);
+    expect(() => rig.graph.checkOperation(rig.graph.lookup("dn"), "resize")).toThrow("Node 'd' is busy: because");
+    expect(() => rig.graph.checkOperation(rig.graph.lookup("d"), "resize")).toThrow("Node 'd' is busy: because");
+    await rig.graph.removeBackend(drive);
   });
 
   it("finds an intercepted node busy by way of its drive alone", async () => {
-    const drive = graph.addBackend({ name: "d", node: await graph.open({ ...SIX, "node-name": "dn" }) });
+    const drive = rig.graph.addBackend({ name: "d", node: await rig.graph.open({ ...SIX, "node-name": "dn" }) });
     const cover = Object.assign(new RecordingParent([], "node 'flt'"), {
       filterName: "flt",
       opBlocker: { reason: "block device is in use by block job: backup" },
     });
     drive.node.attachParent(cover);
     drive.node.coverParents(cover);
-    expect(() => graph.checkOperation(graph.lookup("d"), "backup-source")).toThrow(
+    expect(() => rig.graph.checkOperation(rig.graph.lookup("d"), "backup-source")).toThrow(
       "Node 'd' is busy: block device is in use by block job: backup",
     );
-    graph.checkOperation(graph.lookup("dn"), "backup-source");
-    await expect(graph.delete("dn")).rejects.toThrow("Node dn is not owned by the monitor");
+    rig.graph.checkOperation(rig.graph.lookup("dn"), "backup-source");
+    await expect(rig.graph.delete("dn")).rejects.toThrow("Node dn is not owned by the monitor");
     drive.node.detachParent(cover);
-    await graph.removeBackend(drive);
+    await rig.graph.removeBackend(drive);
   });
 });
