@@ -3,8 +3,7 @@
 import { fstatSync } from "node:fs";
 import { assert } from "../../../base/assert.ts";
 import { type Clock, systemClock } from "../../../base/clock.ts";
-import { BlockError } from "../../../base/errors.ts";
-import { IoVector } from "../../../base/io-vector.ts";
+import type { IoVector } from "../../../base/io-vector.ts";
 import {
   type BlockDriver,
   type BlockStatus,
@@ -21,16 +20,13 @@ import type {
   FileDriverOptions,
   FileDriverSeams,
 } from "./file-driver-options.ts";
-import { type FileIo, isTransient, nodeFileIo } from "./file-io.ts";
+import { nodeFileIo } from "./file-io.ts";
 import { setLength, setLengthLater } from "./file-length.ts";
+import { ImageAccess } from "./image-access.ts";
 import type { ImageLock, LockKind } from "./image-lock.ts";
-import { KnownZeroes } from "./known-zeroes.ts";
+import { ImageZeroes } from "./image-zeroes.ts";
 import { closeImage, createImage, type OpenImage, openImage } from "./open-image.ts";
 import { type OpenedImage, prepareImageReopen } from "./reopen-image.ts";
-import { zeroByReading } from "./shared-zeroes.ts";
-import { StableStorage } from "./stable-storage.ts";
-import { readVector, readVectorSync, writeVector, writeVectorSync } from "./vector-io.ts";
-import { WriterGuard } from "./writer-guard.ts";
 
 export type {
   CreateFileOptions,
@@ -39,17 +35,6 @@ export type {
   FileDriverSeams,
 } from "./file-driver-options.ts";
 export type { LockKind } from "./image-lock.ts";
-
-/**
- * Up to here a system call within the call that asks for it is faster than one on libuv's pool: 0.7 to 1.7 µs for 4 KiB of
- * a cached file beside 10 to 23 µs. From here on they are equal (docs/performance.md).
- */
-const MAX_SYNC_BYTES = 1 << 20;
-
-/** Never written to, so that all its pages are the system's one page of zeroes: 20 µs a MiB to write, 27 µs otherwise. */
-const ZEROES = new Uint8Array(MAX_SYNC_BYTES);
-
-const PLAIN_ZEROES: WriteZeroesOptions = { mayUnmap: false, noFallback: false };
 
 /**
  * An image in a regular file.
@@ -72,41 +57,26 @@ export class FileDriver implements BlockDriver {
   readonly children: readonly DriverChild[] = [];
   readonly path: string;
   readonly discards: DiscardStatistics = { done: 0, failed: 0, bytes: 0 };
-  readonly #io: FileIo;
   readonly #perl: string;
   readonly #clock: Clock;
   readonly #threads: boolean;
+  readonly #access: ImageAccess;
+  readonly #zeroes: ImageZeroes;
   #readOnly: boolean;
-  #fd: number;
   #lock: ImageLock;
-  #storage: StableStorage;
-  readonly #zeroes: KnownZeroes;
-  /** Where it is locked as it is used. */
-  readonly #guard: WriterGuard | undefined;
-  readonly #zeroVector = new IoVector(ZEROES);
-  /** Changes that go on after their call. While there are any, two that overlap may end in any order. */
-  #laterChanges = 0;
   #lengthBytes: number;
 
   private constructor(options: FileDriverOptions, image: OpenImage, seams: Required<FileDriverSeams>) {
     const { path, readOnly = false, xIo = "auto" } = options;
-    const { io } = seams;
     this.path = path;
     this.#readOnly = readOnly;
-    this.#fd = image.fd;
-    this.#io = io;
     this.#perl = seams.perl;
     this.#clock = seams.clock;
     this.#threads = xIo === "threads";
     this.#lock = image.lock;
     this.#lengthBytes = roundUpToSector(image.fileLengthBytes);
-    this.#storage = new StableStorage({ io, fd: image.fd, path, clean: readOnly });
-    this.#zeroes = new KnownZeroes(this.#lengthBytes);
-    for (const { start, end } of image.holes) {
-      this.#zeroes.add(start, (end === image.fileLengthBytes ? this.#lengthBytes : end) - start);
-    }
-    const { permissions } = image.lock;
-    this.#guard = permissions && new WriterGuard(permissions, this.#zeroes, image.version);
+    this.#access = new ImageAccess({ io: seams.io, path, fd: image.fd, readOnly, threads: this.#threads });
+    this.#zeroes = new ImageZeroes(this.#access, image, this.#lengthBytes);
   }
 
   /**
@@ -144,69 +114,27 @@ export class FileDriver implements BlockDriver {
   }
 
   get permissionListener(): PermissionListener | undefined {
-    return this.#guard;
+    return this.#zeroes.guard;
   }
 
   read(offsetBytes: number, vector: IoVector): void | Promise<void> {
-    const length = vector.byteLength;
-    if (this.#threads || length > MAX_SYNC_BYTES) return this.#readLater(offsetBytes, vector);
-    try {
-      let done = 0;
-      if (vector.end - vector.first === 1) {
-        done = this.#io.readSync(this.#fd, vector.bytes, vector.offsets[vector.first]!, length, offsetBytes);
-        if (done === length) return;
-      }
-      readVectorSync(this.#io, this.#fd, vector, offsetBytes, done);
-    } catch (error) {
-      this.#readAgain(error, offsetBytes, vector);
-    }
+    return this.#access.read(offsetBytes, vector);
   }
 
   write(offsetBytes: number, vector: IoVector): void | Promise<void> {
-    const length = vector.byteLength;
-    if (this.#zeroes.any) this.#zeroes.remove(offsetBytes, length);
-    if (this.#threads || length > MAX_SYNC_BYTES) return this.#writeLater(offsetBytes, vector);
-    try {
-      let done = 0;
-      if (vector.end - vector.first === 1) {
-        done = this.#io.writeSync(this.#fd, vector.bytes, vector.offsets[vector.first]!, length, offsetBytes);
-      }
-      if (done !== length) writeVectorSync(this.#io, this.#fd, vector, offsetBytes, done);
-    } catch (error) {
-      this.#writeAgain(error, offsetBytes, vector);
-    } finally {
-      this.#storage.changes++;
-    }
+    this.#zeroes.noteWrite(offsetBytes, vector.byteLength);
+    return this.#access.write(offsetBytes, vector);
   }
 
   writeZeroes(offsetBytes: number, lengthBytes: number, options: WriteZeroesOptions): void | Promise<void> {
-    this.#guard?.check();
-    if (this.#zeroes.any && this.#zeroes.covers(offsetBytes, lengthBytes)) return;
-    if (options.noFallback) throw new BlockError("ENOTSUP", `'${this.path}': zeroes can only be written`);
-    if (this.#guard?.isShared) return this.#zeroShared(offsetBytes, lengthBytes);
-    if (this.#threads || lengthBytes > MAX_SYNC_BYTES) return this.#writeZeroesLater(offsetBytes, lengthBytes);
-    const end = offsetBytes + lengthBytes;
-    try {
-      for (let at = this.#nextToZero(offsetBytes, end); at >= 0; at = this.#nextToZero(at, end)) {
-        const step = this.#toZeroFrom(at, end);
-        this.#zeroVector.clear();
-        this.#zeroVector.push(0, step);
-        writeVectorSync(this.#io, this.#fd, this.#zeroVector, at, 0);
-        at += step;
-      }
-    } catch (error) {
-      throw this.#failure("write zeroes", offsetBytes, lengthBytes, error);
-    } finally {
-      this.#storage.changes++;
-    }
-    if (this.#laterChanges === 0) this.#zeroes.add(offsetBytes, lengthBytes);
+    return this.#zeroes.write(offsetBytes, lengthBytes, options.noFallback);
   }
 
   /** Makes the range read as zeroes, exactly: docs/reference/corrections.md A4. */
   discard(offsetBytes: number, lengthBytes: number): void | Promise<void> {
     let pending: void | Promise<void>;
     try {
-      pending = this.writeZeroes(offsetBytes, lengthBytes, PLAIN_ZEROES);
+      pending = this.#zeroes.write(offsetBytes, lengthBytes, false);
     } catch (error) {
       this.discards.failed++;
       throw error;
@@ -218,47 +146,36 @@ export class FileDriver implements BlockDriver {
 
   /** Done when all that was acknowledged before is on stable storage, or known to be lost: see `StableStorage`. */
   flush(): void | Promise<void> {
-    return this.#storage.flush();
+    return this.#access.storage.flush();
   }
 
   blockStatus(offsetBytes: number, lengthBytes: number): BlockStatus {
-    this.#guard?.check();
-    const data = this.#zeroes.nextUnknown(offsetBytes, lengthBytes);
-    const zero = data !== offsetBytes;
-    const change = zero ? data : this.#zeroes.nextZero(offsetBytes, lengthBytes);
-    return {
-      lengthBytes: change < 0 ? lengthBytes : change - offsetBytes,
-      allocated: true,
-      data: !zero,
-      zero,
-    };
+    return this.#zeroes.status(offsetBytes, lengthBytes);
   }
 
   /** Cuts the file, or makes it longer without writing anything: that is done at once, and takes 5 µs. */
   resize(lengthBytes: number): void | Promise<void> {
-    const file = { io: this.#io, fd: this.#fd, path: this.path, storage: this.#storage };
     const now = !this.#threads && lengthBytes >= this.#lengthBytes;
-    const pending = now ? setLength(file, lengthBytes) : setLengthLater(file, lengthBytes);
+    const pending = now ? setLength(this.#access, lengthBytes) : setLengthLater(this.#access, lengthBytes);
     if (pending !== undefined) return pending.then(() => this.#noteLength(lengthBytes));
     this.#noteLength(lengthBytes);
   }
 
   #noteLength(lengthBytes: number): void {
     this.#lengthBytes = roundUpToSector(lengthBytes);
-    this.#zeroes.resize(this.#lengthBytes);
+    this.#zeroes.noteLength(this.#lengthBytes);
   }
 
   /** Others may have made the file longer or shorter. */
   activate(): void {
-    const lengthBytes = roundUpToSector(fstatSync(this.#fd).size);
-    if (lengthBytes === this.#lengthBytes) return;
-    this.#lengthBytes = lengthBytes;
-    this.#zeroes.resize(lengthBytes);
+    const { size } = fstatSync(this.#access.fd);
+    if (roundUpToSector(size) === this.#lengthBytes) return;
+    this.#noteLength(size);
     this.#zeroes.forget();
   }
 
   close(): Promise<void> {
-    return closeImage(this.path, this.#fd, this.#lock);
+    return closeImage(this.path, this.#access.fd, this.#lock);
   }
 
   /** Opens the file again where it is to be written to from now on, or no more. What was written is on stable storage then. */
@@ -268,7 +185,7 @@ export class FileDriver implements BlockDriver {
     if (readOnly) await this.flush();
     const holder = {
       path: this.path,
-      image: { fd: this.#fd, readOnly: this.#readOnly, lock: this.#lock },
+      image: { fd: this.#access.fd, readOnly: this.#readOnly, lock: this.#lock },
       use: (image: OpenedImage) => this.#use(image),
     };
     const wish = { readOnly, orReadOnly: autoReadOnly };
@@ -276,10 +193,9 @@ export class FileDriver implements BlockDriver {
   }
 
   #use({ fd, readOnly, lock }: OpenedImage): void {
-    this.#fd = fd;
     this.#readOnly = readOnly;
     this.#lock = lock;
-    this.#storage = new StableStorage({ io: this.#io, fd, path: this.path, clean: readOnly });
+    this.#access.use(fd, readOnly);
   }
 
   async #countDiscard(lengthBytes: number, pending: Promise<void>): Promise<void> {
@@ -291,99 +207,6 @@ export class FileDriver implements BlockDriver {
     }
     this.discards.done++;
     this.discards.bytes += lengthBytes;
-  }
-
-  async #readLater(offsetBytes: number, vector: IoVector): Promise<void> {
-    try {
-      await readVector(this.#io, this.#fd, vector, offsetBytes);
-    } catch (error) {
-      throw this.#failure("read", offsetBytes, vector.byteLength, error);
-    }
-  }
-
-  async #writeLater(offsetBytes: number, vector: IoVector): Promise<void> {
-    this.#laterChanges++;
-    try {
-      await writeVector(this.#io, this.#fd, vector, offsetBytes);
-    } catch (error) {
-      throw this.#failure("write", offsetBytes, vector.byteLength, error);
-    } finally {
-      this.#laterChanges--;
-      this.#storage.changes++;
-    }
-  }
-
-  async #writeZeroesLater(offsetBytes: number, lengthBytes: number): Promise<void> {
-    const end = offsetBytes + lengthBytes;
-    const vector = new IoVector(ZEROES);
-    const alone = this.#laterChanges === 0;
-    const changesBefore = this.#storage.changes;
-    this.#laterChanges++;
-    try {
-      for (let at = this.#nextToZero(offsetBytes, end); at >= 0; at = this.#nextToZero(at, end)) {
-        const step = this.#toZeroFrom(at, end);
-        vector.clear();
-        vector.push(0, step);
-        await writeVector(this.#io, this.#fd, vector, at);
-        at += step;
-      }
-    } catch (error) {
-      throw this.#failure("write zeroes", offsetBytes, lengthBytes, error);
-    } finally {
-      this.#laterChanges--;
-      this.#storage.changes++;
-    }
-    // Another change beside it may have been to the same place, and then nobody knows which of the two came last.
-    if (alone && this.#laterChanges === 0 && this.#storage.changes === changesBefore + 1) {
-      this.#zeroes.add(offsetBytes, lengthBytes);
-    }
-  }
-
-  async #zeroShared(offsetBytes: number, lengthBytes: number): Promise<void> {
-    this.#laterChanges++;
-    try {
-      await zeroByReading(this.#io, this.#fd, offsetBytes, lengthBytes);
-    } catch (error) {
-      throw this.#failure("write zeroes", offsetBytes, lengthBytes, error);
-    } finally {
-      this.#laterChanges--;
-      this.#storage.changes++;
-    }
-  }
-
-  /** The first byte from `at` on that is not known to be zero, or -1. */
-  #nextToZero(at: number, end: number): number {
-    return at < end ? this.#zeroes.nextUnknown(at, end - at) : -1;
-  }
-
-  /** How many bytes to zero at once from `at` on, the first of them not known to be zero. */
-  #toZeroFrom(at: number, end: number): number {
-    const zero = this.#zeroes.nextZero(at, end - at);
-    return Math.min((zero < 0 ? end : zero) - at, ZEROES.length);
-  }
-
-  /** After a failure within `read`: a signal is none. */
-  #readAgain(error: unknown, offsetBytes: number, vector: IoVector): void {
-    if (!isTransient(error)) throw this.#failure("read", offsetBytes, vector.byteLength, error);
-    try {
-      readVectorSync(this.#io, this.#fd, vector, offsetBytes, 0);
-    } catch (again) {
-      throw this.#failure("read", offsetBytes, vector.byteLength, again);
-    }
-  }
-
-  /** After a failure within `write`: a signal is none. */
-  #writeAgain(error: unknown, offsetBytes: number, vector: IoVector): void {
-    if (!isTransient(error)) throw this.#failure("write", offsetBytes, vector.byteLength, error);
-    try {
-      writeVectorSync(this.#io, this.#fd, vector, offsetBytes, 0);
-    } catch (again) {
-      throw this.#failure("write", offsetBytes, vector.byteLength, again);
-    }
-  }
-
-  #failure(what: string, offsetBytes: number, lengthBytes: number, error: unknown): BlockError {
-    return BlockError.from(error, `'${this.path}': ${what} of ${lengthBytes} bytes at ${offsetBytes}`);
   }
 }
 
