@@ -5,6 +5,7 @@ import type { BlockNode } from "./node.ts";
 
 /** A protocol other than that of files. */
 const OTHER_PROTOCOL = /^(?!file:)[^/:]*:/;
+const ANY_PROTOCOL = /^[^/:]*:/;
 
 /** The file that a node's image is in; the node's own name where it is in none. */
 export function pathBelow(node: BlockNode): string {
@@ -24,6 +25,11 @@ export function backingPath(path: string, name: string): string {
 /** As `backingPath`, of any name: one that means no file is what it is. */
 export function backingNameIn(path: string, name: string): string {
   return OTHER_PROTOCOL.test(name) ? name : backingPath(path, name);
+}
+
+/** The name by which the program itself would open it: as `backingNameIn`, and one with a protocol is left as it is. */
+export function fullBackingName(path: string, name: string): string {
+  return ANY_PROTOCOL.test(name) ? name : backingPath(path, name);
 }
 
 function fileBelow(node: BlockNode): string | undefined {

@@ -1,5 +1,6 @@
 // What queries tell of the image in a node: QMP's ImageInfo. docs/reference/monitor.md §2.
 
+import { fullBackingName, pathBelow } from "../../block/backing-path.ts";
 import { filteredChild } from "../../block/filtered-child.ts";
 import type { BlockNode } from "../../block/node.ts";
 import type { NodeList } from "../../block/node-list.ts";
@@ -88,6 +89,8 @@ export function describeImage(facts: ImageFacts, node: BlockNode, flat: boolean)
   const format = formatFacts(node.driver);
   const backingName = backingFile === undefined ? undefined : imageName(nodes, backingFile);
   const named = format === undefined ? backingName : format.backingFile;
+  // As the header says, whatever the image stands on now.
+  const full = format?.backingFile === undefined ? named : fullBackingName(pathBelow(node), format.backingFile);
   const backing = flat ? undefined : backingOf(node);
   return {
     filename: imageName(nodes, node),
@@ -96,7 +99,7 @@ export function describeImage(facts: ImageFacts, node: BlockNode, flat: boolean)
     ...(actual === undefined ? {} : { "actual-size": actual }),
     ...(format !== undefined || hasDirtyFlag(node) ? { "dirty-flag": format?.dirty ?? false } : {}),
     ...(clusterSizeBytes === undefined ? {} : { "cluster-size": clusterSizeBytes }),
-    ...(named === undefined ? {} : { "backing-filename": named, "full-backing-filename": backingName ?? named }),
+    ...(named === undefined || full === undefined ? {} : { "backing-filename": named, "full-backing-filename": full }),
     ...(format?.backingFormat === undefined ? {} : { "backing-filename-format": format.backingFormat }),
     ...(format === undefined || format.snapshots.length === 0 ? {} : { snapshots: format.snapshots }),
     ...(backing === undefined ? {} : { "backing-image": describeImage(facts, backing, false) }),

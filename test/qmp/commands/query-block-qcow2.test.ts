@@ -1,4 +1,5 @@
 // What query-named-block-nodes tells of qcow2 images, beside what qemu-img tells.
+import { mkdirSync } from "node:fs";
 import { expect, it } from "vitest";
 import { describeImage, gatherImageFacts } from "../../../src/qmp/commands/query-block-image.ts";
 import { ImageFolder } from "../../block/drivers/qcow2/qcow2-images.ts";
@@ -31,6 +32,29 @@ describeWithTools(["qemu-img"], "ImageInfo of a qcow2 node", () => {
       const { "actual-size": _size, ...expected } = told as Record<string, unknown>;
       expect(own).toEqual(expected);
       expect(below).toMatchObject({ filename: folder.file("base.qcow2"), format: "qcow2", "virtual-size": 1 << 20 });
+    } finally {
+      await folder.dispose();
+    }
+  });
+
+  it.each([
+    ["a relative name", "../base.qcow2", "sub/../base.qcow2"],
+    ["a name that begins at the root", "/nowhere/base.qcow2", "/nowhere/base.qcow2"],
+    ["a name with a protocol", "file:base.qcow2", "file:base.qcow2"],
+  ])("has the whole name of what the header names, whatever the node stands on: %s", async (_what, name, whole) => {
+    const folder = new ImageFolder();
+    try {
+      mkdirSync(folder.file("sub"));
+      const create = ["create", "-q", "-f", "qcow2", "-u", "-b", name, "-F", "qcow2", "sub/top.qcow2", "1M"];
+      folder.run("qemu-img", ...create);
+      const expected = whole.startsWith("sub/") ? `${folder.path}/${whole}` : whole;
+      for (const backing of [null, "other"]) {
+        if (backing !== null) await folder.graph.add({ driver: "null-co", "node-name": backing, size: 1 << 20 });
+        const node = await folder.open("sub/top.qcow2", { "read-only": true, backing });
+        const info = describeImage(await gatherImageFacts(folder.graph.nodes), node, false);
+        expect(info).toMatchObject({ "backing-filename": name, "full-backing-filename": expected });
+        await folder.close(node);
+      }
     } finally {
       await folder.dispose();
     }

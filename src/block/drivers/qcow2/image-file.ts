@@ -7,6 +7,8 @@ import { MAX_HOST_BYTES } from "./format.ts";
 
 /** The most that the file grows by ahead of need. */
 const MAX_GROWTH_BYTES = 16 << 20;
+/** File offsets have 63 bits. */
+const MAX_FILE_OFFSET = 2 ** 63;
 
 /** Everything that the driver asks of the node below goes through here. */
 export class Qcow2File {
@@ -70,7 +72,9 @@ export class Qcow2File {
     return this.node.flush();
   }
 
+  /** What is beyond the end of the file is zeroes; EIO where no file reaches. */
   async readBytes(offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
+    if (offsetBytes >= MAX_FILE_OFFSET) throw new BlockError("EIO");
     const bytes = new Uint8Array(lengthBytes);
     await this.read(offsetBytes, IoVector.of(bytes));
     return bytes;

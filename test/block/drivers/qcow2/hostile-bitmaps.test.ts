@@ -132,6 +132,16 @@ const CASES: readonly (readonly [what: string, damage: Damage, text: string])[] 
     table64(0x1_0001n),
     "Could not read bitmap_table table from image for bitmap 'one': Invalid argument",
   ],
+  [
+    "a table where no file reaches",
+    entry64(0, 2n ** 63n),
+    "Could not read bitmap_table table from image for bitmap 'one': Input/output error",
+  ],
+  [
+    "a directory where no file reaches",
+    extension64(16, 2n ** 63n),
+    "Failed to read bitmap directory: Input/output error",
+  ],
   ["one name twice", twins(2), "Bitmap already exists: one"],
 ];
 
