@@ -87,7 +87,8 @@ function isStored({ name, persistent, skipStore, inconsistent }: DirtyBitmap): b
 async function planStore(image: Qcow2Image, list: DirtyBitmapList): Promise<Plan> {
   const { file, header, layout } = image;
   const entries = await readBitmapDirectory(file, header, layout);
-  const places = new Map(entries.map(({ name }, index) => [name, index]));
+  // Of several by one name the first is what was loaded: the last `set` of a map is what stays.
+  const places = new Map(entries.map(({ name }, index) => [name, index] as const).reverse());
   let directoryBytes = entries.reduce((bytes, { nameBytes }) => bytes + directoryEntryBytes(nameBytes.length), 0);
   const writes: { bitmap: DirtyBitmap; entry: BitmapEntry }[] = [];
   const replaced: BitmapEntry[] = [];
