@@ -38,6 +38,8 @@ describeWithTools(["qemu-img", "qemu-io", QEMU], "Images made and opened beside 
     { "extended-l2": true, "cluster-size": 4096 },
     { "compression-type": "zstd" },
     { preallocation: "metadata" },
+    { "data-file-raw": true },
+    { "data-file-raw": false },
     { preallocation: "full", "backing-file": "top.qcow2" },
     { "cluster-size": 512, size: 2 ** 50 },
     { size: 1000 },

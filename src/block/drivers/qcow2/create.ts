@@ -5,7 +5,7 @@ import { BlockBackend } from "../../backend.ts";
 import type { BlockNode } from "../../node.ts";
 import { PERM_ALL, PERM_CONSISTENT_READ, PERM_RESIZE, PERM_WRITE } from "../../permissions.ts";
 import { COMPAT_LAZY_REFCOUNTS, INCOMPAT_COMPRESSION, INCOMPAT_EXTENDED_L2 } from "./feature-table.ts";
-import { layoutOf, MAX_BACKING_NAME_BYTES, viewOf } from "./format.ts";
+import { layoutOf, MAX_BACKING_NAME_BYTES, MAX_HOST_BYTES, viewOf } from "./format.ts";
 import { EXTENSION_BACKING_FORMAT, type Qcow2Header, serialiseHeader } from "./header.ts";
 import { Qcow2File } from "./image-file.ts";
 import { openImage } from "./open-image.ts";
@@ -140,7 +140,7 @@ function checked(image: NewQcow2Image): Wanted {
 function checkSize({ sizeBytes, version, clusterBytes, extendedL2, refcountBits }: Wanted): void {
   const options = { version, clusterBits: Math.log2(clusterBytes), extended: extendedL2 };
   const { l2Reach } = layoutOf({ ...options, refcountOrder: Math.log2(refcountBits) });
-  if (sizeBytes > l2Reach * 2 ** 22)
+  if (sizeBytes > Math.min(l2Reach * 2 ** 22, MAX_HOST_BYTES - 512))
     throw new BlockError("EFBIG", "Could not resize image: Failed to grow the L1 table: File too large");
 }
 

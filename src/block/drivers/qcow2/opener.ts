@@ -150,8 +150,8 @@ interface Qcow2CreateOptions extends BlockdevCreateOptions {
 
 async function createFromOptions(given: BlockdevCreateOptions, graph: ImageGraph): Promise<void> {
   const options = given as Qcow2CreateOptions;
-  if (given["data-file"] !== undefined || given["data-file-raw"] !== undefined)
-    throw new QmpError("External data files are not supported");
+  if (given["data-file"] !== undefined) throw new QmpError("External data files are not supported");
+  if (given["data-file-raw"] === true) throw new QmpError("data-file-raw requires data-file");
   if (given["encrypt"] !== undefined) throw new QmpError("Encrypted images are not supported");
   const image: NewQcow2Image = {
     sizeBytes: options.size,

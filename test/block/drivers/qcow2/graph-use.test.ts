@@ -127,7 +127,9 @@ describeWithTools(["qemu-img"], "qcow2 nodes", () => {
       { "extended-l2": true, "cluster-size": 4096 },
       "Extended L2 entries are only supported with cluster sizes of at least 16384 bytes",
     ],
-    [{ "data-file-raw": true }, "External data files are not supported"],
+    [{ "data-file": "other" }, "External data files are not supported"],
+    [{ "data-file-raw": true }, "data-file-raw requires data-file"],
+    [{ size: 2 ** 54, "cluster-size": 2 ** 21 }, "Could not resize image: Failed to grow the L1 table: File too large"],
   ])("are not made of options that contradict one another: %o", async (options, text) => {
     await expect(folder.create("disk.qcow2", { size: 1 << 20, ...options })).rejects.toThrow(text);
   });
