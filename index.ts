@@ -84,11 +84,12 @@ export {
 export { Backup } from "./src/job/backup.ts";
 export { startBackup } from "./src/job/backup-action.ts";
 export type { BackupOptions } from "./src/job/backup-options.ts";
-export { Job, type JobListener, type JobOptions } from "./src/job/job.ts";
+export { Job } from "./src/job/job.ts";
 export type { JobDriver, JobProgress } from "./src/job/job-driver.ts";
 export type { JobEvent, JobOutcome } from "./src/job/job-event.ts";
 export type { JobInfo } from "./src/job/job-info.ts";
 export { JobList } from "./src/job/job-list.ts";
+export type { JobListener, JobOptions } from "./src/job/job-options.ts";
 export type { JobStatus, JobVerb } from "./src/job/job-status.ts";
 export { type AccessWidth, Bus, type MmioRegion } from "./src/memory/bus.ts";
 export { GuestMemory, GuestMemoryError, type WriteListener } from "./src/memory/guest-memory.ts";

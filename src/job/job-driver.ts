@@ -1,5 +1,6 @@
 // What a kind of job, such as a backup, provides: docs/reference/backup.md §1.6, §4.7, §4.8.
 
+import { type BlockError, strerror } from "../base/errors.ts";
 import type { Job } from "./job.ts";
 
 /** How far a job has come, in bytes. Both numbers may change at any time. */
@@ -40,4 +41,9 @@ export interface JobDriver {
   abort?(): void;
   /** Gives back whatever it holds: nodes, notifiers. It is told that the job has ended when that is done. */
   clean(): void | Promise<void>;
+}
+
+/** Why a job's work failed, for users. */
+export function failureText(driver: JobDriver, failure: BlockError): string {
+  return driver.failureText ?? strerror(failure.errno);
 }

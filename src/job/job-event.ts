@@ -2,6 +2,7 @@
 
 import type { BlockError } from "../base/errors.ts";
 import type { ErrorAction } from "../block/error-policy.ts";
+import { failureText, type JobDriver } from "./job-driver.ts";
 import type { JobStatus } from "./job-status.ts";
 
 /** How a job ended. */
@@ -23,3 +24,15 @@ export type JobEvent =
   /** It ended, well or by an error. */
   | { readonly kind: "completed"; readonly error: string | undefined }
   | { readonly kind: "cancelled" };
+
+/** What happens to a block job that ends so. */
+export function endEvent(outcome: JobOutcome, driver: JobDriver): JobEvent {
+  switch (outcome.kind) {
+    case "completed":
+      return { kind: "completed", error: undefined };
+    case "failed":
+      return { kind: "completed", error: failureText(driver, outcome.error) };
+    case "cancelled":
+      return { kind: "cancelled" };
+  }
+}

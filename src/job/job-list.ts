@@ -1,8 +1,9 @@
 // All jobs of a machine: docs/reference/backup.md §1.4.
 
 import { QmpError } from "../base/errors.ts";
-import { Job, type JobListener, type JobOptions } from "./job.ts";
+import { Job } from "./job.ts";
 import type { JobEvent } from "./job-event.ts";
+import type { JobListener, JobOptions } from "./job-options.ts";
 import { traceTransition } from "./job-trace.ts";
 
 const ID = /^[A-Za-z][A-Za-z0-9\-._]*$/;

@@ -1,31 +1,18 @@
 // The life of a job: docs/reference/backup.md §1.
 
 import { assert } from "../base/assert.ts";
-import { BlockError, QmpError, strerror } from "../base/errors.ts";
+import { BlockError, QmpError } from "../base/errors.ts";
+import { WaitList } from "../base/wait-list.ts";
 import type { NodeParent } from "../block/drain.ts";
-import { type ErrorAction, type ErrorPolicy, errorAction, type IoStatus } from "../block/error-policy.ts";
-import type { JobDriver, JobProgress } from "./job-driver.ts";
-import type { JobEvent, JobOutcome } from "./job-event.ts";
+import { type ErrorAction, type ErrorPolicy, errorAction } from "../block/error-policy.ts";
+import { failureText, type JobDriver, type JobProgress } from "./job-driver.ts";
+import { endEvent, type JobEvent, type JobOutcome } from "./job-event.ts";
 import type { JobInfo } from "./job-info.ts";
+import type { JobOptions } from "./job-options.ts";
+import { JobPauses } from "./job-pauses.ts";
 import { assertTransition, checkVerb, type JobStatus, type JobVerb } from "./job-status.ts";
 import { traceCompleted, traceTransition } from "./job-trace.ts";
 import { JobTransaction } from "./job-transaction.ts";
-
-/** Called within the change that it hears of. It must not call the job's verbs. */
-export type JobListener = (job: Job, event: JobEvent) => void;
-
-export interface JobOptions {
-  readonly id: string;
-  readonly driver: JobDriver;
-  /** Hears of all that happens after `created`. */
-  readonly listener: JobListener;
-  /** Ends by itself when its work is done, rather than at `finalize`. */
-  readonly autoFinalize?: boolean;
-  /** Is gone when it has ended, rather than at `dismiss`. */
-  readonly autoDismiss?: boolean;
-  /** Which it joins; one of its own by default. */
-  readonly transaction?: JobTransaction | undefined;
-}
 
 /**
  *     created ──start──▶ running ⇄ paused
@@ -35,9 +22,7 @@ export interface JobOptions {
  *      │  └──────cancel──────┴──error, cancel───┴──────────┴────▶ aborting ──────┘                  │
  *      └──abandon───────────────────────────────────────────────────────────────────────────────────┘
  *
- * A job runs while nobody holds it: `#holds` counts who does (it is born with one, which `start` takes away; each drained
- * section of one of its nodes adds one; so does the user's `pause`, or an error by which it stops, until `resume`). Held, it
- * goes on to its next pause point. A cancelled job is not held any more: it goes on to its end, without further work.
+ * A job runs while nobody holds it (`JobPauses`). A cancelled one goes on to its end, without further work.
  *
  * `waiting` is where a member of a transaction waits for the others; alone it goes on at once. From there on the transaction
  * says what happens.
@@ -48,22 +33,15 @@ export class Job {
   readonly autoDismiss: boolean;
   readonly transaction: JobTransaction;
   readonly #driver: JobDriver;
-  readonly #listener: JobListener;
+  readonly #listener: JobOptions["listener"];
   #status: JobStatus = "created";
-  #holds = 1;
-  #userPaused = false;
-  #ioStatus: IoStatus = "ok";
   #speed = 0;
   #started = false;
-  /** Between `start` and the end of the work, and not in a pause. */
-  #busy = false;
-  #cancelled = false;
   #failure: BlockError | undefined;
   #outcome: JobOutcome | undefined;
-  #leavePause: (() => void) | undefined;
-  #quietWaiters: (() => void)[] = [];
-  #workWaiters: (() => void)[] = [];
-  #outcomeWaiters: ((outcome: JobOutcome) => void)[] = [];
+  readonly #pauses: JobPauses;
+  readonly #workDone = new WaitList();
+  readonly #conclusion = new WaitList<JobOutcome>();
 
   constructor(options: JobOptions) {
     const { id, driver, listener, autoFinalize = true, autoDismiss = true, transaction } = options;
@@ -72,6 +50,10 @@ export class Job {
     this.autoDismiss = autoDismiss;
     this.#driver = driver;
     this.#listener = listener;
+    this.#pauses = new JobPauses({
+      interrupt: () => driver.interrupt(),
+      setStatus: (status) => this.#setStatus(status),
+    });
     this.transaction = transaction ?? new JobTransaction();
     this.transaction.add(this);
   }
@@ -110,21 +92,20 @@ export class Job {
 
   /** The work is to end soon; what it has done is of no use. */
   get cancelled(): boolean {
-    return this.#cancelled;
+    return this.#pauses.cancelled;
   }
 
   /** By a user, or by an error: until `resume`. */
   get userPaused(): boolean {
-    return this.#userPaused;
+    return this.#pauses.userPaused;
   }
 
   query(): JobInfo {
     const { id, type, status, progress, speed, autoFinalize, autoDismiss } = this;
-    const error = this.#failure === undefined ? undefined : this.#failureText(this.#failure);
-    const busy = this.#busy && this.#driver.idle !== true;
-    const paused = this.#holds > 0;
+    const error = this.#failure === undefined ? undefined : failureText(this.#driver, this.#failure);
+    const { held: paused, ioStatus } = this.#pauses;
+    const busy = this.#pauses.busy && this.#driver.idle !== true;
     const ready = status === "ready" || status === "standby";
-    const ioStatus = this.#ioStatus;
     return { id, type, status, progress, busy, paused, speed, ioStatus, ready, autoFinalize, autoDismiss, error };
   }
 
@@ -133,8 +114,7 @@ export class Job {
     assert(!this.#started, "job: started twice");
     this.#started = true;
     this.#setStatus("running");
-    this.#holds--;
-    this.#busy = true;
+    this.#pauses.begin();
     void this.#execute();
   }
 
@@ -148,18 +128,15 @@ export class Job {
   /** The user's pause. A `QmpError` if he has paused it already, or it works no more. */
   pause(): void {
     this.#check("pause");
-    if (this.#userPaused) throw new QmpError("Job is already paused");
-    this.#userPaused = true;
-    this.hold();
+    if (this.userPaused) throw new QmpError("Job is already paused");
+    this.#pauses.pause();
   }
 
   /** Ends the user's pause, or that by an error. A `QmpError` where there is none. */
   resume(): void {
-    if (!this.#userPaused) throw new QmpError("Can't resume a job that was not paused");
+    if (!this.userPaused) throw new QmpError("Can't resume a job that was not paused");
     this.#check("resume");
-    this.#ioStatus = "ok";
-    this.#userPaused = false;
-    this.release();
+    this.#pauses.resume();
   }
 
   /** Another limit of bytes per second, 0 for none. A `QmpError` if it is negative, or the job works no more. */
@@ -207,25 +184,19 @@ export class Job {
   /** Resolves with how the job ended, once it has. */
   untilConcluded(): Promise<JobOutcome> {
     if (this.#outcome !== undefined) return Promise.resolve(this.#outcome);
-    return new Promise((resolve) => this.#outcomeWaiters.push(resolve));
+    return this.#conclusion.wait();
   }
 
   /** For the driver: where the job may stop. Undefined when it is to go on at once. */
   pausePoint(): Promise<void> | undefined {
-    if (this.#holds === 0 || this.#cancelled) return undefined;
-    return this.#pause();
+    return this.#pauses.point();
   }
 
   /** For the driver: an I/O request failed. Reports it and says what to do; to `stop` means to go on to the next pause point. */
   handleError(operation: "read" | "write", error: BlockError, policy: ErrorPolicy): ErrorAction {
     const action = errorAction(policy, error.errno);
     this.#emit({ kind: "error", operation, action });
-    if (action !== "stop") return action;
-    if (!this.#userPaused) {
-      this.#userPaused = true;
-      this.#holds++;
-    }
-    if (this.#ioStatus === "ok") this.#ioStatus = error.errno === "ENOSPC" ? "nospace" : "failed";
+    if (action === "stop") this.#pauses.stopByError(error);
     return action;
   }
 
@@ -235,43 +206,34 @@ export class Job {
       parentName: `${this.type} job '${this.id}'`,
       jobId: this.id,
       beginDrain: () => this.hold(),
-      untilQuiet: () => this.#untilQuiet(),
+      untilQuiet: () => this.#pauses.untilQuiet(),
       endDrain: () => this.release(),
     };
   }
 
   /** It goes no further than to its next pause point until as many calls of `release`. */
   hold(): void {
-    this.#holds++;
-    if (this.#holds === 1 && this.#busy) this.#driver.interrupt();
+    this.#pauses.hold();
   }
 
   release(): void {
-    assert(this.#holds > 0, "job: released more often than held");
-    this.#holds--;
-    if (this.#holds === 0 && this.#leavePause !== undefined) this.#leave();
+    this.#pauses.release();
   }
 
   /** Where drained sections alone have paused it: tells of leaving that pause, or of coming back to it. */
   tellPause(status: "running" | "paused"): void {
-    if (this.#leavePause !== undefined && !this.#userPaused) this.#setStatus(status);
+    this.#pauses.tell(status);
   }
 
   /** For the transaction: no more work from now on. The job is told so by `endWork`. */
   cancelWithOthers(): void {
-    this.#cancelled = true;
-    this.#ioStatus = "ok";
-    if (!this.#userPaused) return;
-    this.#userPaused = false;
-    this.#holds--;
+    this.#pauses.cancel();
   }
 
   /** For the transaction: a cancelled job is to come to its end. Undefined when nothing of it is under way any more. */
   endWork(): Promise<void> | undefined {
-    if (this.#leavePause !== undefined) this.#leave();
-    else if (this.#busy) this.#driver.interrupt();
-    if (!this.#busy) return undefined;
-    return new Promise((resolve) => this.#workWaiters.push(resolve));
+    this.#pauses.hurry();
+    return this.#pauses.busy ? this.#workDone.wait() : undefined;
   }
 
   /** For the transaction: all members have done their work. */
@@ -291,26 +253,7 @@ export class Job {
     this.#failure ??= new BlockError("ECANCELED");
     this.#setStatus("aborting");
     this.#driver.abort?.();
-    return this.#conclude(this.#cancelled ? { kind: "cancelled" } : { kind: "failed", error: this.#failure });
-  }
-
-  async #pause(): Promise<void> {
-    while (this.#holds > 0 && !this.#cancelled) {
-      this.#setStatus("paused");
-      const left = new Promise<void>((resolve) => {
-        this.#leavePause = resolve;
-      });
-      this.#setBusy(false);
-      await left;
-    }
-  }
-
-  #leave(): void {
-    const leave = this.#leavePause!;
-    this.#leavePause = undefined;
-    this.#setBusy(true);
-    this.#setStatus("running");
-    leave();
+    return this.#conclude(this.cancelled ? { kind: "cancelled" } : { kind: "failed", error: this.#failure });
   }
 
   async #execute(): Promise<void> {
@@ -320,12 +263,10 @@ export class Job {
       if (!(error instanceof BlockError)) throw error;
       this.#failure = error;
     }
-    if (this.#cancelled) this.#failure ??= new BlockError("ECANCELED");
+    if (this.cancelled) this.#failure ??= new BlockError("ECANCELED");
     traceCompleted(this.id, this.#failure);
-    this.#setBusy(false);
-    const waiters = this.#workWaiters;
-    this.#workWaiters = [];
-    for (const wake of waiters) wake();
+    this.#pauses.end();
+    this.#workDone.wake();
     // In an aborting transaction it waits for its turn.
     if (this.transaction.aborting) return;
     this.#setStatus(this.#failure === undefined ? "waiting" : "aborting");
@@ -342,40 +283,10 @@ export class Job {
 
   #concluded(outcome: JobOutcome): void {
     this.#outcome = outcome;
-    if (this.#started && this.isBlockJob) this.#emitEnd(outcome);
+    if (this.#started && this.isBlockJob) this.#emit(endEvent(outcome, this.#driver));
     this.#setStatus("concluded");
-    const waiters = this.#outcomeWaiters;
-    this.#outcomeWaiters = [];
-    for (const resolve of waiters) resolve(outcome);
+    this.#conclusion.wake(outcome);
     if (this.autoDismiss || !this.#started) this.#setStatus("null");
-  }
-
-  #emitEnd(outcome: JobOutcome): void {
-    switch (outcome.kind) {
-      case "completed":
-        return this.#emit({ kind: "completed", error: undefined });
-      case "failed":
-        return this.#emit({ kind: "completed", error: this.#failureText(outcome.error) });
-      case "cancelled":
-        return this.#emit({ kind: "cancelled" });
-    }
-  }
-
-  #failureText(failure: BlockError): string {
-    return this.#driver.failureText ?? strerror(failure.errno);
-  }
-
-  #untilQuiet(): Promise<void> | undefined {
-    if (!this.#busy) return undefined;
-    return new Promise((resolve) => this.#quietWaiters.push(resolve));
-  }
-
-  #setBusy(busy: boolean): void {
-    this.#busy = busy;
-    if (busy) return;
-    const waiters = this.#quietWaiters;
-    this.#quietWaiters = [];
-    for (const wake of waiters) wake();
   }
 
   /** Once it ends well nothing can be done about it any more, as if it had ended. */
