@@ -1,7 +1,7 @@
 // Where a sparse image file has nothing: lseek(2) with SEEK_DATA and SEEK_HOLE, which QEMU's file driver goes by too.
 
 import { tracePoint } from "../../../base/trace.ts";
-import { type PerlOptions, runPerl } from "./one-shot-perl.ts";
+import { failedWith, type PerlOptions, runPerl } from "./one-shot-perl.ts";
 
 /** More than this many are not looked for: what is behind them counts as data. Each takes up to 40 characters on its way. */
 const MAX_HOLES = 65_536;
@@ -15,7 +15,7 @@ select(undef, undef, undef, $pause) if $pause;
 my $at = 0;
 while ($at < $length && $left-- > 0) {
   my $data = sysseek($image, $at, 3);
-  last unless defined $data || $!{ENXIO};
+  last unless defined $data || ${failedWith("ENXIO")};
   $data = $length unless defined $data;
   printf "%d %d\\n", $at, $data if $data > $at;
   last if $data >= $length;

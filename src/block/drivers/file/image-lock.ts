@@ -8,7 +8,7 @@ import { errorCode } from "./file-io.ts";
 import { type Claim, claimImage, conflictingClaim, type LockFile } from "./lock-file.ts";
 import { openAgain } from "./open-again.ts";
 import { PermissionLocks } from "./permission-locks.ts";
-import { hasQemuConflict, takeQemuLocks, whyNoQemuLocks } from "./qemu-lock.ts";
+import { forgetQemuLocks, hasQemuConflict, takeQemuLocks, whyNoQemuLocks } from "./qemu-lock.ts";
 
 /**
  * What keeps others off the image: `qemu` (QEMU's own locks, which every QEMU and every process of ours sees),
@@ -84,9 +84,9 @@ export async function lockImageAsUsed(
   options: { locking: LockingMode; perl: string; clock: Clock },
 ): Promise<ImageLock> {
   if (options.locking === "off") return { kind: "none", release: NOTHING_TO_RELEASE };
-  const { path, fd } = file;
+  const { path, fd, dev } = file;
   const { perl, clock } = options;
-  const reason = await whyNoQemuLocks(fd, { perl, clock });
+  const reason = await whyNoQemuLocks(fd, dev, { perl, clock });
   if (reason !== undefined) {
     if (imageLockUnavailable.enabled) imageLockUnavailable.emit({ path, reason });
     return claim(file, options.locking, reason);
@@ -96,6 +96,7 @@ export async function lockImageAsUsed(
     fd: await openAgain(path, fd, true, `Could not lock '${path}'`),
     perl,
     refuseClaimed: (readOnly) => refuseClaimed({ ...file, readOnly }, []),
+    unavailable: () => forgetQemuLocks(dev, perl),
   });
   return { kind: "qemu", permissions, release: () => permissions.close() };
 }

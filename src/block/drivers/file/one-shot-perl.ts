@@ -1,10 +1,16 @@
 // System calls that Node does not make, made by a perl that lives for one of them, on descriptors that it inherits.
 
 import { spawn, spawnSync } from "node:child_process";
+import { constants } from "node:os";
 import type { Clock } from "../../../base/clock.ts";
 
-/** Perl starts in 9 ms; a file server that does not answer is not waited for longer than this. */
+/** A perl without modules is done in 2 to 3 ms; a file server that does not answer is not waited for longer than this. */
 const TIME_LIMIT_MS = 10_000;
+
+/** In a script: true if the last call has failed with one of these. Perl's own `%!` takes a module, and 1 ms more. */
+export function failedWith(...names: readonly (keyof typeof constants.errno)[]): string {
+  return `(${names.map((name) => `$! == ${constants.errno[name]}`).join(" || ")})`;
+}
 
 export interface PerlOptions {
   /** The program. */
@@ -59,7 +65,7 @@ export function runPerlNow(script: string, fds: readonly number[], args: readonl
 }
 
 function perlArguments(script: string, args: readonly string[]): string[] {
-  return ["-MErrno", "-e", script, ...args];
+  return ["-e", script, ...args];
 }
 
 function perlEnvironment(): NodeJS.ProcessEnv {

@@ -1,12 +1,12 @@
 // QEMU's image locks for the permissions that an image's users have now, bit by bit, as qemu-system 7.2 shows them in strace.
 
-import { close } from "node:fs";
+import { close, closeSync, constants, openSync } from "node:fs";
 import { promisify } from "node:util";
 import { BlockError, QmpError } from "../../../base/errors.ts";
 import { tracePoint } from "../../../base/trace.ts";
 import type { PermissionListener } from "../../driver.ts";
 import { PERM_ALL, PERM_WRITE, type Permissions, permissionNames } from "../../permissions.ts";
-import { runPerlNow } from "./one-shot-perl.ts";
+import { failedWith, runPerlNow } from "./one-shot-perl.ts";
 
 /** Byte of the first permission in use, and of the first that is refused to others; the next ones follow in the bits' order. */
 const FIRST_IN_USE = 100;
@@ -26,7 +26,7 @@ sub flock_at { pack "s s x![q] q q l x![q]", $_[0], 0, $_[1], 1, 0 }
 my ($locks, $checks, $drops) = map { [split /,/] } @ARGV;
 sub give_up { fcntl($image, 37, flock_at(2, $_)) for @$locks; print @_; exit }
 for my $byte (@$locks) {
-  fcntl($image, 37, flock_at(0, $byte)) or give_up($!{EAGAIN} || $!{EACCES} ? "locked $byte" : "unavailable $!");
+  fcntl($image, 37, flock_at(0, $byte)) or give_up(${failedWith("EAGAIN", "EACCES")} ? "locked $byte" : "unavailable $!");
 }
 for my $byte (@$checks) {
   my $lock = flock_at(1, $byte);
@@ -49,14 +49,18 @@ export interface PermissionLocksOptions {
   readonly perl: string;
   /** Throws where somebody has claimed the image in another way: for a writer, or for who minds writers. */
   readonly refuseClaimed: (readOnly: boolean) => void;
+  /** Such locks cannot be had any more, though they could when the image was opened. */
+  readonly unavailable: () => void;
 }
 
 /**
  * Locks for permissions. What is asked in addition is taken in `prepare`, what is needed no more is let go in `commit`, so that
- * nobody gets in between whatever becomes of the change. A change of the set costs one start of a perl, within the call.
+ * nobody gets in between whatever becomes of the change. A change of the set costs one start of a perl, within the call; to let all of
+ * them go costs none.
  */
 export class PermissionLocks implements PermissionListener {
   readonly #options: PermissionLocksOptions;
+  #fd: number;
   /** Sets of locks: those that are taken, those that were committed last, and those that were prepared last. */
   #held = 0;
   #committed = 0;
@@ -64,11 +68,12 @@ export class PermissionLocks implements PermissionListener {
 
   constructor(options: PermissionLocksOptions) {
     this.#options = options;
+    this.#fd = options.fd;
   }
 
   /** The open file that they belong to. */
   get fd(): number {
-    return this.#options.fd;
+    return this.#fd;
   }
 
   /** Nobody else who goes by such locks writes to the image. */
@@ -96,7 +101,7 @@ export class PermissionLocks implements PermissionListener {
   /** Ends them. */
   async close(): Promise<void> {
     this.#held = 0;
-    await closeFile(this.#options.fd);
+    await closeFile(this.#fd);
   }
 
   #take(gained: number): void {
@@ -116,7 +121,23 @@ export class PermissionLocks implements PermissionListener {
 
   #dropUnused(): void {
     const unused = this.#held & ~this.#committed;
-    if (unused !== 0) this.#drop(unused);
+    if (unused === 0) return;
+    if (this.#committed !== 0 || !this.#dropAll()) this.#drop(unused);
+  }
+
+  /** Locks end with their open file, so another takes its place: 20 µs. False where it cannot be opened again; nothing has changed then. */
+  #dropAll(): boolean {
+    let fresh: number;
+    try {
+      fresh = openSync(`/proc/self/fd/${this.#fd}`, constants.O_RDONLY);
+    } catch {
+      return false; // no /proc, or the file has other rights by now: the locks are let go one by one
+    }
+    const locked = this.#fd;
+    this.#fd = fresh;
+    this.#held = 0;
+    closeSync(locked);
+    return true;
   }
 
   /** What cannot be let go stays held until it can, or the image is closed. */
@@ -127,15 +148,18 @@ export class PermissionLocks implements PermissionListener {
   }
 
   #run(locks: number, checks: readonly number[], drops: number): string {
-    const { fd, perl } = this.#options;
-    return runPerlNow(SCRIPT, [fd], [bytesOf(locks).join(), checks.join(), bytesOf(drops).join()], perl);
+    const { perl } = this.#options;
+    return runPerlNow(SCRIPT, [this.#fd], [bytesOf(locks).join(), checks.join(), bytesOf(drops).join()], perl);
   }
 
   #refusal(answer: string): QmpError {
     const { path } = this.#options;
     const hint = `Is another process using the image [${path}]?`;
     const [, what, digits] = /^(busy|locked) (\d+)$/.exec(answer) ?? [];
-    if (what === undefined) return new QmpError(`Could not lock '${path}': ${answer}`);
+    if (what === undefined) {
+      this.#options.unavailable();
+      return new QmpError(`Could not lock '${path}': ${answer}`);
+    }
     const byte = Number(digits);
     if (what === "locked") return new QmpError(`Failed to lock byte ${byte}`, "GenericError", { hint });
     const isRefused = byte >= FIRST_REFUSED;

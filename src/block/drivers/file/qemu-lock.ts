@@ -1,7 +1,7 @@
 // QEMU's image locks: open-file-description locks on single bytes, as qemu-system, qemu-img and qemu-io 7.2 show them in
 // /proc/locks and strace. Node cannot take such locks; a one-shot perl can, on a descriptor that it inherits.
 
-import { type PerlOptions, runPerl } from "./one-shot-perl.ts";
+import { failedWith, type PerlOptions, runPerl } from "./one-shot-perl.ts";
 
 /** Byte of the permission `write` and of its refusal to others; `consistent read` is the byte before. */
 const HAS_CONSISTENT_READ = 100;
@@ -22,7 +22,7 @@ const SCRIPT = `
 exit 1 unless length(pack "p", "") == 8;
 open(my $image, "<&=", 3) or exit 1;
 sub flock_at { pack "s s x![q] q q l x![q]", $_[0], 0, $_[1], 1, 0 }
-sub failed { print $!{EAGAIN} || $!{EACCES} ? "busy $_[0]" : "unavailable $!"; exit }
+sub failed { print ${failedWith("EAGAIN", "EACCES")} ? "busy $_[0]" : "unavailable $!"; exit }
 my ($locks, $checks, $before) = map { [split /,/] } @ARGV;
 my $previous;
 if (@$before) { open($previous, "<&=", 4) or exit 1 }
@@ -77,11 +77,29 @@ export async function takeQemuLocks(
   return { kind: "unavailable", reason: answer };
 }
 
-/** Why such locks cannot be had on the file behind `fd`; undefined where they can. */
-export async function whyNoQemuLocks(fd: number, options: PerlOptions): Promise<string | undefined> {
+/** File systems, by program and device, that such locks were seen to work on: one answer holds for all their files. */
+const seen = new Set<string>();
+const MAX_SEEN = 1000;
+
+/** Why such locks cannot be had on the file behind `fd`, which is on the device `dev`; undefined where they can. */
+export async function whyNoQemuLocks(fd: number, dev: bigint, options: PerlOptions): Promise<string | undefined> {
   if (!isKnownSystem()) return UNKNOWN_SYSTEM;
+  const key = seenKey(dev, options.perl);
+  if (seen.has(key)) return undefined;
   const answer = await runPerl(PROBE, [fd], [], options);
-  return answer === "known" ? undefined : answer;
+  if (answer !== "known") return answer;
+  if (seen.size >= MAX_SEEN) seen.clear();
+  seen.add(key);
+  return undefined;
+}
+
+/** Such a lock could not be had there all the same: the next one asks again. A device's number may mean another one by now. */
+export function forgetQemuLocks(dev: bigint, perl: string): void {
+  seen.delete(seenKey(dev, perl));
+}
+
+function seenKey(dev: bigint, perl: string): string {
+  return `${dev} ${perl}`;
 }
 
 const UNKNOWN_SYSTEM = `not known on ${process.platform} ${process.arch}`;

@@ -1,5 +1,14 @@
 // An image in a block graph is locked by the permissions that are in use, as qemu-system 7.2 was seen to do it: bytes, texts, both directions.
-import { closeSync, openSync, readFileSync, statSync, truncateSync, writeFileSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { QmpError } from "../../../../src/base/errors.ts";
 import { IoVector } from "../../../../src/base/io-vector.ts";
@@ -152,6 +161,59 @@ describeWithTools(["perl"], "Locks of an image in a graph", () => {
     const made = graph.create({ driver: "file", filename: inFolder("a.img"), size: 512 });
     await expect(made).rejects.toThrow(/^Failed to get shared "consistent read" lock$/);
     expect(statSync(inFolder("a.img")).size).toBe(MIB);
+  });
+});
+
+describeWithTools(["perl"], "Perl for the locks of an image in a graph", () => {
+  /** A perl that notes each start, and ends without a word where its arguments hold `fails`. */
+  function countingPerl(fails: string): void {
+    const script = `#!/bin/sh\necho start >>"${inFolder("starts")}"\ncase "$*" in *${fails}*) exit 1;; esac\nexec perl "$@"\n`;
+    writeFileSync(inFolder("perl"), script, { mode: 0o755 });
+    writeFileSync(inFolder("starts"), "");
+  }
+
+  function starts(): number {
+    return readFileSync(inFolder("starts"), "latin1").split("\n").length - 1;
+  }
+
+  beforeEach(() => {
+    countingPerl("nothing");
+    graph = new BlockGraph({ drivers: [fileOpener({ perl: inFolder("perl") })] });
+  });
+
+  it("is started once for each user's locks, once before for all of a file system, and never to let all of them go", async () => {
+    await add("f0");
+    expect(starts()).toBe(1);
+    for (let round = 1; round <= 3; round++) {
+      await add(`f${round}`);
+      const backend = disk(`f${round}`);
+      expect(locks()).toEqual(DISK);
+      expect(starts()).toBe(1 + round);
+      remove(backend);
+      expect(locks()).toEqual([]);
+    }
+    expect(starts()).toBe(4);
+  });
+
+  it("keeps what is still needed when it lets the rest go", async () => {
+    await add("f0");
+    const backend = disk("f0");
+    backend.setPermissions({ needs: PERM_CONSISTENT_READ, shares: PERM_ALL });
+    expect(locks()).toEqual(["OFDLCK READ 100-100"]);
+    backend.setPermissions({ needs: 0, shares: PERM_ALL });
+    expect(locks()).toEqual([]);
+    backend.setPermissions(devicePermissions(false, false));
+    expect(locks()).toEqual(DISK);
+  });
+
+  it("is asked again after locks could not be had, and then there is a lock file", async () => {
+    await add("f0");
+    countingPerl("drops");
+    expect(() => disk("f0")).toThrow(/^Could not lock '.*': .* ended with 1$/);
+    countingPerl("open");
+    await add("f1", { "read-only": true });
+    expect(starts()).toBe(1);
+    expect(readdirSync(inFolder(".")).filter((name) => name.includes("vblk-lock"))).toHaveLength(1);
   });
 });
 
