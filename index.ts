@@ -10,7 +10,8 @@ export { DirtyBitmap, type DirtyBitmapOptions } from "./src/bitmap/dirty-bitmap.
 export { type AddBitmapOptions, DirtyBitmapList } from "./src/bitmap/dirty-bitmap-list.ts";
 export { DirtyArea, DirtyStatus, HierarchicalBitmap } from "./src/bitmap/hierarchical-bitmap.ts";
 export { type AccountedKind, type AccountedRequests, IoAccounting } from "./src/block/accounting.ts";
-export { type BackendDevice, BlockBackend, type BlockBackendOptions } from "./src/block/backend.ts";
+export { BlockBackend } from "./src/block/backend.ts";
+export type { BackendDevice, BlockBackendOptions } from "./src/block/backend-options.ts";
 export { type BeforeWriteNotifier, DROP_REQUEST, type NotifierVerdict } from "./src/block/before-write-notifier.ts";
 export type { ClustersCopied } from "./src/block/block-copy-options.ts";
 export { type DebugPoints, debugPointsOf } from "./src/block/debug-points.ts";

@@ -4,10 +4,11 @@ import { assert } from "../base/assert.ts";
 import { BlockError } from "../base/errors.ts";
 import type { IoVector } from "../base/io-vector.ts";
 import { IoAccounting } from "./accounting.ts";
-import { BackendThrottle } from "./backend-throttle.ts";
+import { BackendGate } from "./backend-gate.ts";
+import type { BackendDevice, BlockBackendOptions } from "./backend-options.ts";
 import type { NodeParent } from "./drain.ts";
 import type { DiskLifetime } from "./driver.ts";
-import type { Direction, ThrottleGroup } from "./filters/throttle-group.ts";
+import type { ThrottleGroup } from "./filters/throttle-group.ts";
 import { IoErrors } from "./io-errors.ts";
 import type { BlockNode } from "./node.ts";
 import { devicePermissions, PERM_ALL, type Permissions } from "./permissions.ts";
@@ -16,27 +17,6 @@ import { appendToZone, commandZone, resetAllZones } from "./zone-admission.ts";
 import type { BlockZones, ZoneCommand } from "./zones.ts";
 
 const ERASE: WriteZeroesRequestOptions = { erase: true };
-
-/** A device on a backend, as far as the block layer names it and lets others in beside it. */
-export interface BackendDevice {
-  /** As users gave it (`-device id=`). */
-  readonly id: string | undefined;
-  /** Where it stands among the machine's devices, `/machine/peripheral-anon/device[0]`; its name where it has no id. */
-  readonly path: string;
-  /** Others may write to the node while the device does. */
-  readonly shareRw: boolean;
-}
-
-export interface BlockBackendOptions {
-  /** The drive's id; "" for the backend of a device on a node, or of one command. */
-  readonly name: string;
-  /** Undefined for a drive without a medium. */
-  readonly node?: BlockNode | undefined;
-  readonly readOnly?: boolean;
-  readonly writeCache?: boolean;
-  /** Of its user while there is no device; by default reading, writing unless read-only, and minding nobody. */
-  readonly permissions?: Permissions;
-}
 
 /**
  * A user's end of a node. Requests pass to the node at once, except in a drained section, where they are held, in order,
@@ -59,15 +39,7 @@ export class BlockBackend {
   #device: BackendDevice | undefined;
   readonly #asParent: NodeParent;
   readonly #resizeListeners: ((lengthBytes: number) => void)[] = [];
-  #drains = 0;
-  #throttle: BackendThrottle | undefined;
-  /** Requests must not simply go on: it is drained, or throttled. */
-  #gated = false;
-  #inFlight = 0;
-  /** Requests that wait for a drained section to end. */
-  #held = 0;
-  #release: (() => void)[] = [];
-  #idleWaiters: (() => void)[] = [];
+  readonly #gate = new BackendGate();
   #closed = false;
 
   /** Throws a `QmpError` where other users of the node stand against it. */
@@ -134,9 +106,9 @@ export class BlockBackend {
    * stays where it is.
    */
   setNode(node: BlockNode): void {
-    assert(this.#inFlight === 0, `backend '${this.name}': moved with requests in flight`);
+    assert(this.inFlight === 0, `backend '${this.name}': moved with requests in flight`);
     const old = this.#node;
-    this.#beginDrain();
+    this.#gate.beginDrain();
     try {
       old?.detachParent(this.#asParent);
       this.#node = undefined;
@@ -147,7 +119,7 @@ export class BlockBackend {
         old.attachParent(this.#asParent, this.#permissions);
         this.#node = old;
       }
-      this.#endDrain();
+      this.#gate.endDrain();
     }
     if (old?.lengthBytes !== node.lengthBytes) this.#resized(node.lengthBytes);
   }
@@ -178,7 +150,7 @@ export class BlockBackend {
 
   /** Requests handed to the node and not yet ended. */
   get inFlight(): number {
-    return this.#inFlight;
+    return this.#gate.inFlight;
   }
 
   /** Calls `listener` with each new length. */
@@ -188,41 +160,38 @@ export class BlockBackend {
 
   /** The throttle group that it belongs to. */
   get throttleGroup(): ThrottleGroup | undefined {
-    return this.#throttle?.group;
+    return this.#gate.throttleGroup;
   }
 
   /** Makes reads and writes go by the limits of a group, or of none. What waits for those of another group goes on at once. */
   setThrottleGroup(group: ThrottleGroup | undefined): void {
-    if (group === this.throttleGroup) return;
-    this.#throttle?.end();
-    this.#throttle = group && new BackendThrottle(group, this.#drains);
-    this.#updateGate();
+    this.#gate.setThrottleGroup(group);
   }
 
   read(offsetBytes: number, vector: IoVector): void | Promise<void> {
-    if (!this.#gated) return this.#read(offsetBytes, vector);
-    if (this.#drains > 0) return this.#afterDrain(() => this.read(offsetBytes, vector));
-    return this.#throttled("read", vector.byteLength, () => this.#read(offsetBytes, vector));
+    if (this.#gate.open) return this.#read(offsetBytes, vector);
+    if (this.#gate.drained) return this.#gate.afterDrain(() => this.read(offsetBytes, vector));
+    return this.#gate.throttled("read", vector.byteLength, () => this.#read(offsetBytes, vector));
   }
 
   write(offsetBytes: number, vector: IoVector): void | Promise<void> {
-    if (!this.#gated) return this.#committed(this.#writable().write(offsetBytes, vector));
-    if (this.#drains > 0) return this.#afterDrain(() => this.write(offsetBytes, vector));
-    return this.#throttled("write", vector.byteLength, () => {
+    if (this.#gate.open) return this.#committed(this.#writable().write(offsetBytes, vector));
+    if (this.#gate.drained) return this.#gate.afterDrain(() => this.write(offsetBytes, vector));
+    return this.#gate.throttled("write", vector.byteLength, () => {
       if (vector.abandoned) throw new BlockError("ECANCELED");
       return this.#committed(this.#writable().write(offsetBytes, vector));
     });
   }
 
   writeZeroes(offsetBytes: number, lengthBytes: number, options?: WriteZeroesRequestOptions): void | Promise<void> {
-    if (this.#drains > 0) return this.#afterDrain(() => this.writeZeroes(offsetBytes, lengthBytes, options));
+    if (this.#gate.drained) return this.#gate.afterDrain(() => this.writeZeroes(offsetBytes, lengthBytes, options));
     const request = (): void | Promise<void> =>
       this.#committed(this.#writable().writeZeroes(offsetBytes, lengthBytes, options));
-    return this.#gated ? this.#throttled("write", lengthBytes, request) : request();
+    return this.#gate.open ? request() : this.#gate.throttled("write", lengthBytes, request);
   }
 
   discard(offsetBytes: number, lengthBytes: number): void | Promise<void> {
-    if (this.#drains > 0) return this.#afterDrain(() => this.discard(offsetBytes, lengthBytes));
+    if (this.#gate.drained) return this.#gate.afterDrain(() => this.discard(offsetBytes, lengthBytes));
     return this.#committed(this.#writable().discard(offsetBytes, lengthBytes));
   }
 
@@ -233,7 +202,7 @@ export class BlockBackend {
 
   /** Writes to the zone that begins at `zoneOffsetBytes`, behind what was written before; returns where that is. */
   zoneAppend(zoneOffsetBytes: number, vector: IoVector): number | Promise<number> {
-    if (this.#drains > 0) return this.#afterDrain(() => this.zoneAppend(zoneOffsetBytes, vector));
+    if (this.#gate.drained) return this.#gate.afterDrain(() => this.zoneAppend(zoneOffsetBytes, vector));
     let at = 0;
     const request = (): void | Promise<void> => {
       const appended = appendToZone(this.#writable(), zoneOffsetBytes, vector);
@@ -247,38 +216,35 @@ export class BlockBackend {
         }),
       );
     };
-    const pending = this.#gated ? this.#throttled("write", vector.byteLength, request) : request();
+    const pending = this.#gate.open ? request() : this.#gate.throttled("write", vector.byteLength, request);
     return pending === undefined ? at : pending.then(() => at);
   }
 
   zoneCommand(command: ZoneCommand, zoneOffsetBytes: number): void | Promise<void> {
-    if (this.#drains > 0) return this.#afterDrain(() => this.zoneCommand(command, zoneOffsetBytes));
+    if (this.#gate.drained) return this.#gate.afterDrain(() => this.zoneCommand(command, zoneOffsetBytes));
     return this.#committed(commandZone(this.#writable(), command, zoneOffsetBytes));
   }
 
   /** Resets every zone that can be; some may be reset when another has failed. */
   zoneResetAll(): void | Promise<void> {
-    if (this.#drains > 0) return this.#afterDrain(() => this.zoneResetAll());
+    if (this.#gate.drained) return this.#gate.afterDrain(() => this.zoneResetAll());
     return this.#committed(resetAllZones(this.#writable()));
   }
 
   flush(): void | Promise<void> {
-    if (this.#drains > 0) return this.#afterDrain(() => this.flush());
+    if (this.#gate.drained) return this.#gate.afterDrain(() => this.flush());
     const pending = this.#open().flush();
-    if (pending !== undefined) return this.#count(pending);
+    if (pending !== undefined) return this.#gate.count(pending);
   }
 
   /** Undefined when nothing is in flight; else resolves once nothing was, though new requests may have begun by then. */
   untilIdle(): Promise<void> | undefined {
-    if (this.#inFlight === 0) return undefined;
-    // Somebody waits for it now: as in a drained section, it waits for no limits any more.
-    this.#throttle?.release();
-    return new Promise((resolve) => this.#idleWaiters.push(resolve));
+    return this.#gate.untilIdle();
   }
 
   /** Lets the node go. The caller has made sure that nothing is in flight. */
   close(): void {
-    assert(this.#inFlight === 0 && this.#held === 0, "backend: closed with requests in flight");
+    assert(this.#gate.empty, "backend: closed with requests in flight");
     assert(!this.#closed, "backend: closed twice");
     this.#closed = true;
     this.setThrottleGroup(undefined);
@@ -287,16 +253,7 @@ export class BlockBackend {
 
   #read(offsetBytes: number, vector: IoVector): void | Promise<void> {
     const pending = this.#open().read(offsetBytes, vector);
-    if (pending !== undefined) return this.#count(pending);
-  }
-
-  #throttled(direction: Direction, bytes: number, request: () => void | Promise<void>): void | Promise<void> {
-    const waiting = this.#throttle!.pass(direction, bytes);
-    return waiting === undefined ? request() : this.#count(waiting.then(request));
-  }
-
-  #updateGate(): void {
-    this.#gated = this.#drains > 0 || this.#throttle !== undefined;
+    if (pending !== undefined) return this.#gate.count(pending);
   }
 
   #open(): BlockNode {
@@ -319,9 +276,9 @@ export class BlockBackend {
       },
       isBackend: true,
       driveId: this.name === "" ? undefined : this.name,
-      beginDrain: () => this.#beginDrain(),
-      untilQuiet: () => this.untilIdle(),
-      endDrain: () => this.#endDrain(),
+      beginDrain: () => this.#gate.beginDrain(),
+      untilQuiet: () => this.#gate.untilIdle(),
+      endDrain: () => this.#gate.endDrain(),
       resized: (lengthBytes) => this.#resized(lengthBytes),
     };
   }
@@ -337,49 +294,9 @@ export class BlockBackend {
 
   /** A change: with the write cache off, done when it is on stable storage. */
   #committed(pending: void | Promise<void>): void | Promise<void> {
-    if (this.writeCache) return pending === undefined ? undefined : this.#count(pending);
-    if (pending !== undefined) return this.#count(pending.then(() => this.#open().flush()));
+    if (this.writeCache) return pending === undefined ? undefined : this.#gate.count(pending);
+    if (pending !== undefined) return this.#gate.count(pending.then(() => this.#open().flush()));
     const flush = this.#open().flush();
-    if (flush !== undefined) return this.#count(flush);
-  }
-
-  async #count(pending: Promise<void>): Promise<void> {
-    this.#inFlight++;
-    try {
-      await pending;
-    } finally {
-      this.#inFlight--;
-      if (this.#inFlight === 0) this.#wakeIdle();
-    }
-  }
-
-  async #afterDrain<T>(request: () => T | Promise<T>): Promise<T> {
-    this.#held++;
-    await new Promise<void>((resolve) => this.#release.push(resolve));
-    this.#held--;
-    return request();
-  }
-
-  /** What waits for limits goes on, for somebody waits for it now. */
-  #beginDrain(): void {
-    this.#drains++;
-    this.#gated = true;
-    this.#throttle?.beginDrain();
-  }
-
-  #endDrain(): void {
-    this.#drains--;
-    this.#throttle?.endDrain();
-    if (this.#drains > 0) return;
-    this.#updateGate();
-    const released = this.#release;
-    this.#release = [];
-    for (const release of released) release();
-  }
-
-  #wakeIdle(): void {
-    const waiters = this.#idleWaiters;
-    this.#idleWaiters = [];
-    for (const wake of waiters) wake();
+    if (flush !== undefined) return this.#gate.count(flush);
   }
 }
