@@ -163,7 +163,8 @@ export class Qcow2Image {
     const { offsetBytes: own } = await this.allocator.allocate(1);
     try {
       await this.file.event("l2_alloc_write");
-      await this.file.reach(own + clusterBytes);
+      // At once, so that a disk that is full by the next flush has its room: else all that the table maps were lost.
+      await this.file.writeBytes(own, bytes);
     } catch (error) {
       await this.allocator.release(own, clusterBytes);
       throw error;

@@ -153,10 +153,13 @@ export class Refcounts {
     const { clusterBytes } = this.#layout;
     if (index >= this.blocks) throw new BlockError("EFBIG");
     if (this.cache.crowded) await this.cache.writeOut();
+    const counts = new Uint8Array(clusterBytes);
+    // It has its room from now on, also on a disk that is full by the next flush.
+    await this.#file.writeBytes(offsetBytes, counts);
     this.#file.takeFresh(offsetBytes, clusterBytes);
     this.#setEntry(index, offsetBytes);
     this.#blockAdded(offsetBytes);
-    return this.cache.add(offsetBytes, new Uint8Array(clusterBytes));
+    return this.cache.add(offsetBytes, counts);
   }
 
   /** Some block lies within the range. */

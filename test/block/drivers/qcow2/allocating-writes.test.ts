@@ -4,6 +4,7 @@ import { BlockError } from "../../../../src/base/errors.ts";
 import { IoVector } from "../../../../src/base/io-vector.ts";
 import { checkImage } from "../../../../src/block/drivers/qcow2/check.ts";
 import type { Qcow2Driver } from "../../../../src/block/drivers/qcow2/qcow2.ts";
+import type { BlockdevOptions } from "../../../../src/block/graph-options.ts";
 import type { BlockNode } from "../../../../src/block/node.ts";
 import { graphOn, RecordedFile } from "./recorded-file.ts";
 
@@ -28,6 +29,21 @@ class TestFile extends RecordedFile {
     if (this.later) await new Promise((resolve) => setImmediate(resolve));
     super.resize(lengthBytes);
     this.growing--;
+  }
+}
+
+/** A file of holes on a disk that may be full: what was written before can be written again, and nothing else. */
+class HolesOnDisk extends RecordedFile {
+  full = false;
+  readonly #sectors = new Set<number>();
+
+  override write(offsetBytes: number, vector: IoVector): void {
+    const end = (offsetBytes + vector.byteLength) / 512;
+    for (let sector = Math.floor(offsetBytes / 512); sector < end; sector++) {
+      if (this.full && !this.#sectors.has(sector)) throw new BlockError("ENOSPC");
+      this.#sectors.add(sector);
+    }
+    super.write(offsetBytes, vector);
   }
 }
 
@@ -81,6 +97,34 @@ describe("writes to new clusters of a qcow2 image", () => {
     expect(await reads(node, expected)).toBe(true);
     expect(await faultsOf(node)).toEqual({ leaks: 0, corruptions: 0 });
   });
+
+  it.each([
+    ["L2 tables", { "cluster-size": 512 }, 24 * 1024],
+    ["a refcount block", { "cluster-size": 4096, "refcount-bits": 64 }, 1024],
+  ])(
+    "that ended can be flushed when the disk is full by then, for new tables have room: %s",
+    async (_what, options, step) => {
+      const file = new HolesOnDisk({ lengthBytes: 0 });
+      const graph = await graphOn(file);
+      await graph.create({ driver: "qcow2", file: "file", size: DISK, ...options } as BlockdevOptions);
+      const node = await graph.open({ driver: "qcow2", file: "file" });
+      const expected = new Uint8Array(DISK);
+      for (let at = 0; at < 0.75 * DISK; at += step) {
+        await node.write(at, data(1024, 1 + (at % 251)));
+        expected.fill(1 + (at % 251), at, at + 1024);
+      }
+      file.full = true;
+      await expect(Promise.resolve().then(() => node.write(DISK - CLUSTER, data(CLUSTER, 9)))).rejects.toMatchObject({
+        errno: "ENOSPC",
+      });
+      expect(await faultsOf(node)).toMatchObject({ corruptions: 0 });
+      expect(await reads(node, expected)).toBe(true);
+      await graph.release(node);
+      const again = await graph.open({ driver: "qcow2", file: "file" });
+      expect(await reads(again, expected)).toBe(true);
+      expect(await faultsOf(again)).toMatchObject({ corruptions: 0 });
+    },
+  );
 
   it("give their clusters back when they fail", async () => {
     const file = new TestFile({ lengthBytes: 0 });
