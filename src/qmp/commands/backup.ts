@@ -3,6 +3,7 @@
 import type { Clock } from "../../base/clock.ts";
 import { BlockError } from "../../base/errors.ts";
 import { tracePoint } from "../../base/trace.ts";
+import { warn } from "../../base/warnings.ts";
 import type { OnCbwError } from "../../block/block-copy-notifier.ts";
 import type { ErrorPolicy } from "../../block/error-policy.ts";
 import type { BlockGraph } from "../../block/graph.ts";
@@ -121,6 +122,7 @@ export function releaseNodes(
 
 function notClosed(node: BlockNode, error: unknown): void {
   if (!(error instanceof BlockError)) throw error;
+  warn(`Lost what was not on stable storage while closing node '${node.name}': ${error.message}`);
   if (closeFailed.enabled) closeFailed.emit({ node: node.name, error: error.message });
 }
 

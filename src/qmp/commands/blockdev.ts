@@ -2,6 +2,7 @@
 
 import { BlockError } from "../../base/errors.ts";
 import { tracePoint } from "../../base/trace.ts";
+import { warn } from "../../base/warnings.ts";
 import type { BlockGraph } from "../../block/graph.ts";
 import type { JobList } from "../../job/job-list.ts";
 import { type Command, defineCommand } from "../command.ts";
@@ -81,6 +82,8 @@ async function deleteNode(graph: BlockGraph, name: string): Promise<void> {
     await graph.delete(name);
   } catch (error) {
     if (!(error instanceof BlockError) || graph.findNode(name) !== undefined) throw error;
+    // The node is gone, and the command has done what it was to do; what may be lost with it is told all the same.
+    warn(`Lost what was not on stable storage while closing node '${name}': ${error.message}`);
     if (closeFailed.enabled) closeFailed.emit({ nodeName: name, errno: error.errno });
   }
 }

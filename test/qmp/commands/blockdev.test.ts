@@ -2,7 +2,9 @@
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../../src/base/clock.ts";
+import { BlockError } from "../../../src/base/errors.ts";
 import { IoVector } from "../../../src/base/io-vector.ts";
+import { onWarning } from "../../../src/base/warnings.ts";
 import { fileOpener } from "../../../src/block/drivers/file/file-opener.ts";
 import { memoryOpener, nullOpener } from "../../../src/block/drivers/memory-openers.ts";
 import { rawOpener } from "../../../src/block/drivers/raw-opener.ts";
@@ -276,5 +278,20 @@ describe("block-set-write-threshold", () => {
     expect(await execute("block-set-write-threshold", { "node-name": "zz", "write-threshold": "1" })).toEqual(
       refused("Parameter 'write-threshold' expects uint64"),
     );
+  });
+});
+
+describe("blockdev-del", () => {
+  it("tells of what may be lost with a node whose last flush fails", async () => {
+    await execute("blockdev-add", { driver: "memory", "node-name": "n", size: 4096 });
+    const { driver } = graph.findNode("n")!;
+    driver.flush = () => Promise.reject(new BlockError("ENOSPC"));
+    await graph.findNode("n")!.write(0, IoVector.of(new Uint8Array(512)));
+    const warnings: string[] = [];
+    const end = onWarning((message) => warnings.push(message));
+    await execute("blockdev-del", { "node-name": "n" });
+    end();
+    expect(warnings).toEqual(["Lost what was not on stable storage while closing node 'n': No space left on device"]);
+    expect(graph.findNode("n")).toBe(undefined);
   });
 });
