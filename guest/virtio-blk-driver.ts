@@ -12,15 +12,12 @@ import {
   VIRTIO_BLK_F_ZONED,
   VIRTIO_F_RING_PACKED,
 } from "./constants/features.ts";
-import {
-  VIRTIO_ID_BLOCK,
-  VIRTIO_MMIO_INTERRUPT_CONFIG_CHANGE,
-  VIRTIO_MMIO_INTERRUPT_USED_BUFFER,
-} from "./constants/mmio.ts";
+import { VIRTIO_ID_BLOCK } from "./constants/mmio.ts";
 import { VIRTIO_STATUS_ACKNOWLEDGE, VIRTIO_STATUS_DRIVER, VIRTIO_STATUS_DRIVER_OK } from "./constants/status.ts";
 import { createVirtqueue } from "./create-virtqueue.ts";
 import { GuestClosedError, GuestDriverError } from "./errors.ts";
 import { LiveConfig } from "./live-config.ts";
+import { RequestPump } from "./request-pump.ts";
 import { RequestQueue } from "./request-queue.ts";
 import { RequestRing } from "./request-ring.ts";
 import { SubmissionTurn } from "./submission-turn.ts";
@@ -30,21 +27,14 @@ import type { VirtioBlkDriverOptions } from "./virtio-blk-driver-options.ts";
 import { acceptableFeatures, queueCount, queueSize, requiredFeatures, transferLimits } from "./virtio-blk-limits.ts";
 import { type DeviceIdentity, VirtioMmioDriver } from "./virtio-mmio-driver.ts";
 import type { Virtqueue } from "./virtqueue.ts";
-import { Watchdog } from "./watchdog.ts";
 
 const DEFAULT_TIMEOUT_MS = 30_000;
-/** Data made available with one kick, at most: a device that does it all at once must not hold up everybody else. */
-const MAX_KICK_BYTES = 1 << 20;
-/** Interrupts acknowledged in a row, without a used buffer among them, after which the line counts as stuck. */
-const MAX_IDLE_INTERRUPTS = 1000;
 
 /**
  * Drives one block device until it dies or is closed, which happens once and for good: `ended` then says why and every request,
  * old and new, fails with that.
  *
- * Everything happens in `#pump`, which is never entered twice: it fills the ring, kicks, and serves the interrupt, until there
- * is nothing left to do. A device of the same process raises the line from within the kick; as on a CPU, the interrupt is
- * served when the store that caused it is over.
+ * It negotiates, sets queues up and takes them down; in between, `RequestPump` moves the requests.
  */
 export class VirtioBlkDriver {
   readonly transport: VirtioMmioDriver;
@@ -53,18 +43,14 @@ export class VirtioBlkDriver {
   readonly #target: GuestTarget;
   readonly #allocator: GuestAllocator;
   readonly #options: VirtioBlkDriverOptions;
-  readonly #watchdog: Watchdog;
+  readonly #pump: RequestPump;
   #queues: Virtqueue[] = [];
   #segmentBytes = 0;
   #requests: RequestQueue | undefined;
   #features: FeatureSet = 0n;
   #config: LiveConfig | undefined;
   #maxTransferBytes = 0;
-  #unsubscribe: (() => void) | undefined;
   #ended: { readonly reason: unknown } | undefined;
-  #pumping = false;
-  #plugs = 0;
-  #awaitsTurn = false;
 
   constructor(target: GuestTarget, allocator: GuestAllocator, options: VirtioBlkDriverOptions = {}) {
     this.#target = target;
@@ -72,7 +58,9 @@ export class VirtioBlkDriver {
     this.#options = options;
     this.transport = new VirtioMmioDriver(target);
     this.turn = new SubmissionTurn(target.clock);
-    this.#watchdog = new Watchdog(target.clock, options.timeoutMs ?? DEFAULT_TIMEOUT_MS, () => this.#tick());
+    const { transport, turn } = this;
+    const { timeoutMs = DEFAULT_TIMEOUT_MS } = options;
+    this.#pump = new RequestPump({ target, transport, turn, timeoutMs, giveUp: (error) => this.#die(error) });
   }
 
   /** Features that were negotiated. */
@@ -124,8 +112,8 @@ export class VirtioBlkDriver {
       transport.addStatus(VIRTIO_STATUS_DRIVER);
       this.#negotiate();
       this.#config = new LiveConfig(transport, this.#features);
-      this.#setUpRequestQueues();
-      this.#unsubscribe = this.#target.onInterrupt(() => this.#pump());
+      this.#requests = this.#setUpRequestQueues();
+      this.#pump.start(this.#requests, this.#config);
       transport.addStatus(VIRTIO_STATUS_DRIVER_OK);
     } catch (error) {
       this.#die(error);
@@ -139,20 +127,16 @@ export class VirtioBlkDriver {
       request.owner.requestFailed(this.#ended.reason);
       return;
     }
-    assert(this.#requests !== undefined, "submit: the driver is not started");
-    this.#requests.push(request);
-    if (this.#plugs === 0) this.#pump();
+    this.#pump.submit(request);
   }
 
   /** Holds requests back until `unplug`, so that they share one kick. Plugs nest. */
   plug(): void {
-    this.#plugs++;
+    this.#pump.plug();
   }
 
   unplug(): void {
-    assert(this.#plugs > 0, "unplug: not plugged");
-    this.#plugs--;
-    if (this.#plugs === 0) this.#pump();
+    this.#pump.unplug();
   }
 
   /** Whether the device caches writes until a flush: §5.2.5.1. */
@@ -184,10 +168,10 @@ export class VirtioBlkDriver {
     }
     try {
       await this.transport.resetQueue(index);
-      if (!this.#hasEnded()) {
+      if (this.ended === undefined) {
         requests.releaseDetached(index);
         requests.attach(this.#ringOf(this.#setUpQueue(index, size)));
-        this.#pump();
+        this.#pump.run();
       }
     } catch (error) {
       this.#die(error);
@@ -199,8 +183,7 @@ export class VirtioBlkDriver {
   end(reason: unknown): void {
     if (this.#ended !== undefined) return;
     this.#ended = { reason };
-    this.#unsubscribe?.();
-    this.#watchdog.stop();
+    this.#pump.stop();
     this.#config?.forgetListeners();
     this.#requests?.failAll(reason);
   }
@@ -233,14 +216,14 @@ export class VirtioBlkDriver {
     transport.negotiate(this.#features, requiredFeatures(wishes));
   }
 
-  #setUpRequestQueues(): void {
+  #setUpRequestQueues(): RequestQueue {
     const count = queueCount(this.config, this.#options.queues);
     for (let index = 0; index < count; index++) this.#setUpQueue(index, this.#options.queueSize);
     const limits = transferLimits(this.config, this.queueSize, this.#allocator.freeBytes, this.#options);
     this.#maxTransferBytes = limits.transferBytes;
     this.#segmentBytes = limits.segmentBytes;
     const rings = this.#queues.map((queue) => this.#ringOf(queue));
-    this.#requests = new RequestQueue(this.#allocator, rings);
+    return new RequestQueue(this.#allocator, rings);
   }
 
   #setUpQueue(index: number, wantedSize: number | undefined): Virtqueue {
@@ -264,115 +247,6 @@ export class VirtioBlkDriver {
   #ringOf(queue: Virtqueue): RequestRing {
     const segmentBytes = this.#segmentBytes;
     return new RequestRing({ target: this.#target, allocator: this.#allocator, queue, segmentBytes });
-  }
-
-  #pump(): void {
-    const requests = this.#requests;
-    if (this.#pumping || this.#ended !== undefined || requests === undefined) return;
-    this.#pumping = true;
-    try {
-      let moved: boolean;
-      do {
-        moved = this.#fillRing(requests);
-        requests.kick();
-        // An abort may come from anywhere, also from within the kick.
-        if (this.#hasEnded()) break;
-        moved = this.#serveInterrupt(requests) || moved;
-      } while (moved && requests.hasWaiting && this.#plugs === 0 && !this.#awaitsTurn);
-      if (requests.inFlight > 0 && !this.#hasEnded()) this.#watchdog.start();
-      else this.#watchdog.stop();
-    } catch (error) {
-      this.#die(error);
-    } finally {
-      this.#pumping = false;
-    }
-  }
-
-  /** Moves waiting requests into the ring: as many as fit, as one kick may carry, and as this turn allows. True if any. */
-  #fillRing(requests: RequestQueue): boolean {
-    let moved = false;
-    let bytes = 0;
-    while (requests.hasWaiting && this.#plugs === 0 && !this.#awaitsTurn && bytes < MAX_KICK_BYTES) {
-      const othersTurn = this.turn.next();
-      if (othersTurn !== undefined) {
-        this.#pumpAfter(othersTurn);
-        break;
-      }
-      const submittedBytes = requests.submitFirst();
-      if (submittedBytes < 0) break;
-      moved = true;
-      bytes += submittedBytes;
-    }
-    return moved;
-  }
-
-  // As a call, since the compiler takes the field for unchanged across other calls.
-  #hasEnded(): boolean {
-    return this.#ended !== undefined;
-  }
-
-  #pumpAfter(othersTurn: Promise<void>): void {
-    this.#awaitsTurn = true;
-    othersTurn.then(
-      () => {
-        this.#awaitsTurn = false;
-        this.#pump();
-      },
-      (error: unknown) => this.#die(error),
-    );
-  }
-
-  /** Acknowledges and serves interrupts until the line is lowered. True when requests have ended. */
-  #serveInterrupt(requests: RequestQueue): boolean {
-    let ended = false;
-    let idle = 0;
-    while (this.#target.interruptRaised) {
-      const cause = this.transport.acknowledgeInterrupt();
-      if (cause === 0) break;
-      const count = (cause & VIRTIO_MMIO_INTERRUPT_USED_BUFFER) !== 0 ? requests.drain() : 0;
-      if ((cause & VIRTIO_MMIO_INTERRUPT_CONFIG_CHANGE) !== 0) {
-        this.#checkAlive();
-        this.#config?.reread();
-      }
-      if (count > 0) {
-        ended = true;
-        idle = 0;
-      } else if (++idle === MAX_IDLE_INTERRUPTS) {
-        throw new GuestDriverError(
-          "interrupt-stuck",
-          `the line is raised after ${idle} acknowledged interrupts for nothing`,
-        );
-      }
-    }
-    return ended;
-  }
-
-  /** A device that needs a reset says so with a configuration change interrupt, if it still can: §2.1.2. */
-  #checkAlive(): void {
-    if (this.transport.needsReset) {
-      throw new GuestDriverError(
-        "needs-reset",
-        "the device has set DEVICE_NEEDS_RESET: nothing works until it is reset",
-      );
-    }
-  }
-
-  #tick(): void {
-    const requests = this.#requests;
-    if (requests === undefined || this.#ended !== undefined) return;
-    requests.tick++;
-    try {
-      this.#checkAlive();
-      if (requests.hasSubmittedBefore(requests.tick - this.#watchdog.ticksAllowed)) {
-        const lost = requests.hasUsed ? "; the device has used buffers without an interrupt" : "";
-        const timeoutMs = this.#options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-        throw new GuestDriverError("timeout", `a request has had no answer for ${timeoutMs} ms${lost}`);
-      }
-    } catch (error) {
-      this.#die(error);
-      return;
-    }
-    this.#watchdog.start();
   }
 
   /** Ends everything because of `error`, and lets the device know that the guest has given it up if that is news to it. */
