@@ -43,7 +43,8 @@ export type { LockKind } from "./image-lock.ts";
  * cut the file, and a write into it makes the file longer. A file of length zero can be opened: whether it makes a drive is
  * for others to say.
  *
- * Block status: zero where the file had holes when it was opened (where there are QEMU's locks; else they are not looked for), or this
+ * Block status: zero where the file had holes when it was opened (where there are QEMU's locks; else they are not looked for; where it is
+ * locked as its users ask they are looked for when somebody first asks, or writes zeroes, and count where nothing was written), or this
  * driver has written zeroes, or made the file, or made it longer, and has written nothing since (in granules of 4 KiB, of more for images beyond 64 GiB); data everywhere else. Zeroes are not written to where
  * they are known to be: holes stay holes. Node cannot punch holes, so a discard writes zeroes, as a reader of QEMU's finds them
  * afterwards, and `mayUnmap` is not made use of.
@@ -149,7 +150,8 @@ export class FileDriver implements BlockDriver {
     return this.#access.storage.flush();
   }
 
-  blockStatus(offsetBytes: number, lengthBytes: number): BlockStatus {
+  /** At once, but where holes are looked for only now. */
+  blockStatus(offsetBytes: number, lengthBytes: number): BlockStatus | Promise<BlockStatus> {
     return this.#zeroes.status(offsetBytes, lengthBytes);
   }
 

@@ -5,6 +5,7 @@ import { IoVector } from "../../../base/io-vector.ts";
 import type { BlockStatus } from "../../driver.ts";
 import { type ImageAccess, MAX_SYNC_BYTES } from "./image-access.ts";
 import { KnownZeroes } from "./known-zeroes.ts";
+import { LateHoles } from "./late-holes.ts";
 import type { OpenImage } from "./open-image.ts";
 import { zeroByReading } from "./shared-zeroes.ts";
 import { writeVector, writeVectorSync } from "./vector-io.ts";
@@ -14,7 +15,7 @@ import { WriterGuard } from "./writer-guard.ts";
 const ZEROES = new Uint8Array(MAX_SYNC_BYTES);
 
 /**
- * Knows of the holes that the image had when it was opened and of the zeroes that were written since. Whoever writes anything else,
+ * Knows of the holes that the image had when it was opened, or has where nothing was written since, and of the zeroes that were written since. Whoever writes anything else,
  * or changes the length, tells it so.
  */
 export class ImageZeroes {
@@ -23,6 +24,9 @@ export class ImageZeroes {
   readonly #access: ImageAccess;
   readonly #known: KnownZeroes;
   readonly #vector = new IoVector(ZEROES);
+  /** Holes that have not been looked for yet. */
+  #late: LateHoles | undefined;
+  #looking: Promise<void> | undefined;
 
   /** `lengthBytes`: the image's, which may be longer than the file. */
   constructor(access: ImageAccess, image: OpenImage, lengthBytes: number) {
@@ -33,24 +37,31 @@ export class ImageZeroes {
     }
     const { permissions } = image.lock;
     this.guard = permissions && new WriterGuard(permissions, this.#known, image.version);
+    if (image.findHoles !== undefined && this.guard !== undefined)
+      this.#late = new LateHoles(image.findHoles, this.guard, lengthBytes);
   }
 
   /** The range is written. */
   noteWrite(offsetBytes: number, lengthBytes: number): void {
     if (this.#known.any) this.#known.remove(offsetBytes, lengthBytes);
+    if (this.#late !== undefined) this.#late.noteWrite(offsetBytes, lengthBytes);
   }
 
   /** The image has another length now. What it grew by reads as zeroes. */
   noteLength(lengthBytes: number): void {
     this.#known.resize(lengthBytes);
+    this.#late?.noteLength(lengthBytes);
   }
 
   /** Others may have written anything. */
   forget(): void {
     this.#known.forget();
+    this.#late = undefined;
   }
 
-  status(offsetBytes: number, lengthBytes: number): BlockStatus {
+  /** The first time it may take a look at the file. */
+  status(offsetBytes: number, lengthBytes: number): BlockStatus | Promise<BlockStatus> {
+    if (this.#late !== undefined) return this.#look(this.#late).then(() => this.status(offsetBytes, lengthBytes));
     this.guard?.check();
     const data = this.#known.nextUnknown(offsetBytes, lengthBytes);
     const zero = data !== offsetBytes;
@@ -67,6 +78,8 @@ export class ImageZeroes {
   write(offsetBytes: number, lengthBytes: number, noFallback: boolean): void | Promise<void> {
     this.guard?.check();
     if (this.#known.any && this.#known.covers(offsetBytes, lengthBytes)) return;
+    if (this.#late !== undefined && !this.guard?.isShared)
+      return this.#look(this.#late).then(() => this.write(offsetBytes, lengthBytes, noFallback));
     const access = this.#access;
     if (noFallback) throw new BlockError("ENOTSUP", `'${access.path}': zeroes can only be written`);
     if (this.guard?.isShared) return this.#writeShared(offsetBytes, lengthBytes);
@@ -86,6 +99,23 @@ export class ImageZeroes {
       access.storage.changes++;
     }
     if (access.laterChanges === 0) this.#known.add(offsetBytes, lengthBytes);
+  }
+
+  /** The holes are known then, or it is known that they cannot be. */
+  #look(late: LateHoles): Promise<void> {
+    this.#looking ??= this.#lookFor(late);
+    return this.#looking;
+  }
+
+  async #lookFor(late: LateHoles): Promise<void> {
+    try {
+      await late.addTo(this.#known, this.#access.fd, () => this.#late === late);
+    } catch (error) {
+      throw BlockError.from(error, `'${this.#access.path}': look for holes`);
+    } finally {
+      this.#looking = undefined;
+      this.#late = undefined;
+    }
   }
 
   async #writeLater(offsetBytes: number, lengthBytes: number): Promise<void> {

@@ -24,6 +24,11 @@ export class KnownZeroes {
     this.#lengthBytes = lengthBytes;
   }
 
+  /** The image's. */
+  get lengthBytes(): number {
+    return this.#lengthBytes;
+  }
+
   /** Nothing is known any more. */
   forget(): void {
     this.#zeroes = undefined;

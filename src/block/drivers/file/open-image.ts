@@ -10,7 +10,8 @@ import { SECTOR_SIZE_BYTES } from "../../driver.ts";
 import { errorCode, type FileIo } from "./file-io.ts";
 import { findHoles, type ImageHole } from "./image-holes.ts";
 import { type ImageLock, type LockingMode, lockImage, lockImageAsUsed } from "./image-lock.ts";
-import { type FileVersion, isUnsettled, SETTLED_AFTER_MS } from "./writer-guard.ts";
+import type { HoleFinder } from "./late-holes.ts";
+import type { FileVersion } from "./writer-guard.ts";
 
 /** Offsets are numbers: the length, rounded up to a sector, stays a safe integer. */
 export const MAX_LENGTH_BYTES: number = 2 ** 53 - SECTOR_SIZE_BYTES;
@@ -50,6 +51,8 @@ export interface OpenImage {
   readonly version: FileVersion;
   /** Where the file has no blocks, as far as is known. */
   readonly holes: readonly ImageHole[];
+  /** There are some, which are not looked for yet. */
+  readonly findHoles?: HoleFinder;
 }
 
 /** Opens and locks a regular file and changes nothing. Throws a `BlockError` that says what is wrong with it. */
@@ -154,7 +157,7 @@ async function lockOpened(
   options: OpenImageOptions & { readonly alone?: boolean },
   what: string,
 ): Promise<OpenImage> {
-  const { path, readOnly } = options;
+  const { path, readOnly, perl, clock } = options;
   const opened = await fstatFile(fd, { bigint: true });
   refuseKind(opened, path, what);
   const file = { path, fd, dev: opened.dev, ino: opened.ino, readOnly };
@@ -166,9 +169,11 @@ async function lockOpened(
     const fileLengthBytes = Number(size);
     // Where there are no such locks somebody else might fill them, unnoticed. Most files have none, and perl takes its time.
     const mayHaveHoles = lock.kind === "qemu" && blocks * 512n < size;
-    const pauseMs = lock.permissions !== undefined && isUnsettled(version) ? SETTLED_AFTER_MS : 0;
-    const holes = mayHaveHoles ? await findHoles(fd, fileLengthBytes, { ...options, pauseMs }) : [];
-    return { fd, fileLengthBytes, lock, version, holes };
+    const image = { fd, fileLengthBytes, lock, version };
+    if (!mayHaveHoles) return { ...image, holes: [] };
+    const find: HoleFinder = (file, length, pauseMs) => findHoles(file, length, { perl, clock, pauseMs });
+    if (lock.permissions !== undefined) return { ...image, holes: [], findHoles: find };
+    return { ...image, holes: await find(fd, fileLengthBytes, 0) };
   } catch (error) {
     await lock.release();
     throw error;

@@ -24,6 +24,8 @@ export class WriterGuard implements PermissionListener {
   readonly #zeroes: KnownZeroes;
   /** The file when the zeroes were right, while others may write. Undefined where that cannot be told. */
   #version: FileVersion | undefined;
+  /** How often others were let in. */
+  #timesShared = 0;
 
   /** `version`: of the file of which the zeroes are known. */
   constructor(locks: PermissionLocks, zeroes: KnownZeroes, version: FileVersion) {
@@ -35,6 +37,15 @@ export class WriterGuard implements PermissionListener {
   /** Others may write. */
   get isShared(): boolean {
     return !this.#locks.refuseWriters;
+  }
+
+  get timesShared(): number {
+    return this.#timesShared;
+  }
+
+  /** The zeroes were found in this file, and nobody has changed it since. */
+  noteKnown(version: FileVersion): void {
+    this.#version = version;
   }
 
   prepare(permissions: Permissions): void {
@@ -69,9 +80,12 @@ export class WriterGuard implements PermissionListener {
 
   /** The file is looked at before others may write to it. */
   #change(change: () => void): void {
-    const version = this.isShared ? this.#version : settledVersion(this.#locks.fd);
+    const wasShared = this.isShared;
+    const version = wasShared ? this.#version : settledVersion(this.#locks.fd);
     change();
-    if (this.isShared) this.#version = version;
+    if (!this.isShared) return;
+    this.#version = version;
+    if (!wasShared) this.#timesShared++;
   }
 }
 

@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { IoVector } from "../../../../src/base/io-vector.ts";
+import type { BlockStatus } from "../../../../src/block/driver.ts";
 import { FileDriver } from "../../../../src/block/drivers/file/file-driver.ts";
 import { type Fault, FaultyFileIo, type IoCall } from "./support/faulty-file-io.ts";
 import { useTemporaryFolder } from "./support/temporary-folder.ts";
@@ -123,7 +124,7 @@ function status(driver: FileDriver, each: Status, model: Uint8Array): Uint8Array
   const at = Math.floor(each.at * model.length);
   const length = Math.ceil(each.size * (model.length - at));
   if (length === 0) return model;
-  const found = driver.blockStatus(at, length);
+  const found = driver.blockStatus(at, length) as BlockStatus;
   expect(found.lengthBytes).toBeGreaterThan(0);
   expect(found.lengthBytes).toBeLessThanOrEqual(length);
   expect([found.zero, found.allocated]).toEqual([!found.data, true]);

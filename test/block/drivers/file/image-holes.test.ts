@@ -3,6 +3,7 @@ import { closeSync, openSync, readFileSync, statSync, truncateSync, writeFileSyn
 import fc from "fast-check";
 import { afterEach, expect, it } from "vitest";
 import { IoVector } from "../../../../src/base/io-vector.ts";
+import type { BlockStatus } from "../../../../src/block/driver.ts";
 import { FileDriver, type FileDriverOptions } from "../../../../src/block/drivers/file/file-driver.ts";
 import { describeWithTools } from "../../../support/tools.ts";
 import { useTemporaryFolder } from "./support/temporary-folder.ts";
@@ -36,7 +37,7 @@ function makeSparse(lengthBytes: number, units: readonly number[]): void {
 function statusOf(driver: FileDriver): string[] {
   const runs: string[] = [];
   for (let at = 0; at < driver.lengthBytes; ) {
-    const { zero, lengthBytes } = driver.blockStatus(at, driver.lengthBytes - at);
+    const { zero, lengthBytes } = driver.blockStatus(at, driver.lengthBytes - at) as BlockStatus;
     runs.push(`${zero ? "zero" : "data"} ${at}+${lengthBytes}`);
     at += lengthBytes;
   }
