@@ -3,15 +3,15 @@
 import { assert } from "../base/assert.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { RateLimit } from "../base/rate-limit.ts";
+import { WaitList } from "../base/wait-list.ts";
 import { DirtyArea, HierarchicalBitmap } from "../bitmap/hierarchical-bitmap.ts";
 import type { BeforeWriteNotifier } from "./before-write-notifier.ts";
-import { COPY_PIECE_BYTES, type CopyBuffer, CopyBuffers, MAX_COPY_BUFFER_BYTES } from "./block-copy-buffers.ts";
-import { discardCopied } from "./block-copy-discard.ts";
 import { GuestCopy } from "./block-copy-guest.ts";
 import type { BlockCopyOptions, ClustersCopied } from "./block-copy-options.ts";
 import { CopyPace } from "./block-copy-pace.ts";
+import { CopySteps } from "./block-copy-steps.ts";
 import { CopyTask, CopyTasks } from "./block-copy-task.ts";
-import { backingOf, blockStatusAbove, standsOn } from "./block-status.ts";
+import { backingOf, blockStatusAbove } from "./block-status.ts";
 import type { BlockStatus } from "./driver.ts";
 import type { BlockNode } from "./node.ts";
 
@@ -19,9 +19,6 @@ import type { BlockNode } from "./node.ts";
 const MIN_CLUSTER_BYTES = 64 * 1024;
 /** The most that is one task: what is limited, reported and given back as a whole. */
 const MAX_TASK_BYTES = 1024 * 1024;
-/** Zeroes are looked for in units of this, or of a cluster where that is smaller. */
-const MAX_ZERO_UNIT_BYTES = 64 * 1024;
-const READ_OLD_DATA = { fromNotifier: true } as const;
 
 /** The cluster of a copy to `target`: §4.2. A target without clusters of its own has none to respect. */
 export function blockCopyClusterSize(target: BlockNode, minClusterSizeBytes = 0): number {
@@ -61,20 +58,13 @@ export class BlockCopy {
    * while it is not yet known everywhere (`dropUnallocated`), or for good.
    */
   skipUnallocated = false;
-  /**
-   * Serialising where the target stands on the source: who reads there what is not yet copied reads the source's, and is to
-   * have it before it changes.
-   */
-  readonly #writeOptions: { readonly serialising: boolean; readonly mayUnmap: true; readonly compressed: boolean };
-  readonly #afterCopy: "discard" | "done";
   readonly #maxTaskBytes: number;
-  readonly #zeroUnitBytes: number;
-  readonly #buffers = new CopyBuffers();
+  readonly #steps: CopySteps;
   readonly #area = new DirtyArea();
   #finishedBytes = 0;
   #guests = 0;
   #stopped = false;
-  #guestWaiters: (() => void)[] = [];
+  readonly #noGuests = new WaitList();
 
   constructor(options: BlockCopyOptions) {
     const { source, target, clusterSizeBytes, maxChunkBytes = MAX_TASK_BYTES, clock = systemClock } = options;
@@ -85,11 +75,8 @@ export class BlockCopy {
     this.dirty = new HierarchicalBitmap(this.lengthBytes, clusterSizeBytes);
     this.clock = clock;
     this.limit = new RateLimit(clock);
-    const { compress: compressed = false } = options;
-    this.#writeOptions = { serialising: standsOn(target, source), mayUnmap: true, compressed };
-    this.#afterCopy = options.discardSource === true ? "discard" : "done";
     this.#maxTaskBytes = this.#up(Math.max(Math.min(maxChunkBytes, MAX_TASK_BYTES), 1));
-    this.#zeroUnitBytes = Math.min(clusterSizeBytes, MAX_ZERO_UNIT_BYTES);
+    this.#steps = new CopySteps(this, options);
   }
 
   /** Copied so far, in whole clusters. */
@@ -164,13 +151,18 @@ export class BlockCopy {
     }
   }
 
+  /** Where the disk or the task ends. */
+  ioEnd(task: CopyTask): number {
+    return Math.min(task.endBytes, this.lengthBytes);
+  }
+
   /** The first step of a task that has begun: finds out what its range holds and keeps as much of it as is the same. */
   prepare(task: CopyTask): void | Promise<void> {
     assert(task.phase === "status", "copy task: prepared twice");
     const base = this.skipUnallocated ? backingOf(this.source) : undefined;
     let status: BlockStatus | Promise<BlockStatus>;
     try {
-      status = blockStatusAbove(this.source, base, task.offsetBytes, this.#ioEnd(task) - task.offsetBytes);
+      status = blockStatusAbove(this.source, base, task.offsetBytes, this.ioEnd(task) - task.offsetBytes);
     } catch (error) {
       return this.#withoutStatus(task, error);
     }
@@ -207,7 +199,7 @@ export class BlockCopy {
     for (;;) {
       const task = this.tasks.overlapping(0, this.#up(this.lengthBytes));
       if (task !== undefined) await task.untilChanged();
-      else if (this.#guests > 0) await new Promise<void>((resolve) => this.#guestWaiters.push(resolve));
+      else if (this.#guests > 0) await this.#noGuests.wait();
       else return;
     }
   }
@@ -221,7 +213,7 @@ export class BlockCopy {
       }
     } finally {
       this.#guests--;
-      if (this.#guests === 0) this.#wakeGuestWaiters();
+      if (this.#guests === 0) this.#noGuests.wake();
     }
   }
 
@@ -245,89 +237,14 @@ export class BlockCopy {
 
   #tryStep(task: CopyTask): void | Promise<void> {
     try {
-      return this.#step(task);
+      return this.#steps.step(task);
     } catch (error) {
       return task.fail(error);
     }
   }
 
-  #step(task: CopyTask): void | Promise<void> {
-    switch (task.phase) {
-      case "status":
-        return this.prepare(task);
-      case "zeroes":
-        this.limit.charge(task.lengthBytes);
-        task.phase = this.#afterCopy;
-        task.operation = "write";
-        return this.target.writeZeroes(task.offsetBytes, this.#ioEnd(task) - task.offsetBytes, this.#writeOptions);
-      case "read":
-        if (task.buffer !== undefined) return this.#read(task, task.buffer);
-        this.limit.charge(task.lengthBytes);
-        return this.#takeBuffer(task);
-      case "write":
-        return this.#write(task, task.buffer!);
-      case "discard":
-        task.phase = "done";
-        return discardCopied(this, task.offsetBytes, this.#ioEnd(task) - task.offsetBytes);
-      case "done":
-      case "skipped":
-        return undefined;
-    }
-  }
-
-  /** Bytes per request. A guest's run is one request, a background task several, so that guests come in between. */
-  #requestBytes(task: CopyTask): number {
-    return task.forGuest ? MAX_COPY_BUFFER_BYTES : COPY_PIECE_BYTES;
-  }
-
-  #takeBuffer(task: CopyTask): void | Promise<void> {
-    const length = Math.min(this.#ioEnd(task) - task.offsetBytes, this.#requestBytes(task));
-    const buffer = this.#buffers.take(length, task.forGuest);
-    if (!(buffer instanceof Promise)) {
-      task.buffer = buffer;
-      return undefined;
-    }
-    return buffer.then((taken) => {
-      task.buffer = taken;
-    });
-  }
-
-  #read(task: CopyTask, buffer: CopyBuffer): void | Promise<void> {
-    const from = task.bufferedTo;
-    task.bufferedFrom = from;
-    task.bufferedTo = Math.min(this.#ioEnd(task), from + this.#requestBytes(task));
-    buffer.resize(task.bufferedTo - from);
-    task.phase = "write";
-    task.operation = "read";
-    return this.source.read(from, buffer.whole, READ_OLD_DATA);
-  }
-
-  /** Writes the next run of what is in the buffer that is zero throughout or nowhere, in units. */
-  #write(task: CopyTask, buffer: CopyBuffer): void | Promise<void> {
-    const from = task.written;
-    const zero = this.#isZeroUnit(task, buffer, from);
-    let to = this.#unitEnd(task, from);
-    while (to < task.bufferedTo && this.#isZeroUnit(task, buffer, to) === zero) to = this.#unitEnd(task, to);
-    task.written = to;
-    if (to === task.bufferedTo) task.phase = to === this.#ioEnd(task) ? this.#afterCopy : "read";
-    task.operation = "write";
-    const pending = zero
-      ? this.target.writeZeroes(from, to - from, this.#writeOptions)
-      : this.target.write(from, buffer.part(from - task.bufferedFrom, to - from), this.#writeOptions);
-    if (pending !== undefined || task.phase !== "read" || task.forGuest || !this.pace.cede()) return pending;
-    return this.clock.yield();
-  }
-
-  #isZeroUnit(task: CopyTask, buffer: CopyBuffer, at: number): boolean {
-    return buffer.isZero(at - task.bufferedFrom, this.#unitEnd(task, at) - at);
-  }
-
-  #unitEnd(task: CopyTask, at: number): number {
-    return Math.min(at + this.#zeroUnitBytes, task.bufferedTo);
-  }
-
   #withStatus(task: CopyTask, status: BlockStatus): void {
-    const whole = status.lengthBytes >= this.#ioEnd(task) - task.offsetBytes;
+    const whole = status.lengthBytes >= this.ioEnd(task) - task.offsetBytes;
     const length = whole ? task.lengthBytes : this.#down(status.lengthBytes);
     if (this.skipUnallocated && !status.allocated && length > 0) task.phase = "skipped";
     else task.phase = status.zero && length > 0 ? "zeroes" : "read";
@@ -352,7 +269,7 @@ export class BlockCopy {
   }
 
   #end(task: CopyTask): void {
-    if (task.buffer !== undefined) this.#buffers.give(task.buffer);
+    this.#steps.release(task);
     if (task.failure !== undefined || !task.ended) return this.giveBack(task);
     if (task.phase === "done") {
       this.#finishedBytes += task.lengthBytes;
@@ -362,20 +279,11 @@ export class BlockCopy {
     task.wake();
   }
 
-  /** Where the disk or the task ends. */
-  #ioEnd(task: CopyTask): number {
-    return Math.min(task.endBytes, this.lengthBytes);
-  }
-
   #down(bytes: number): number {
     return Math.floor(bytes / this.clusterSizeBytes) * this.clusterSizeBytes;
   }
 
   #up(bytes: number): number {
     return Math.ceil(bytes / this.clusterSizeBytes) * this.clusterSizeBytes;
-  }
-
-  #wakeGuestWaiters(): void {
-    for (const wake of this.#guestWaiters.splice(0)) wake();
   }
 }
