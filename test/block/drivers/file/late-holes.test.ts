@@ -1,5 +1,4 @@
 // Holes of an image that is locked as it is used are looked for when somebody goes by them, and whatever is written meanwhile is none.
-import { spawnSync } from "node:child_process";
 import { closeSync, openSync, readFileSync, statSync, truncateSync, writeFileSync, writeSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import fc from "fast-check";
@@ -9,6 +8,7 @@ import { FileDriver, type FileDriverOptions } from "../../../../src/block/driver
 import { type FileIo, nodeFileIo } from "../../../../src/block/drivers/file/file-io.ts";
 import { devicePermissions, PERM_ALL } from "../../../../src/block/permissions.ts";
 import { describeWithTools } from "../../../support/tools.ts";
+import { runWell } from "./support/processes.ts";
 import { useTemporaryFolder } from "./support/temporary-folder.ts";
 
 const KIB64 = 1 << 16;
@@ -67,7 +67,7 @@ async function open(
 const HELD = `found=$(perl "$@"); echo >"$(dirname "$0")/looked"; read go <"$(dirname "$0")/go"; echo "$found"; exit`;
 
 function makeGate(): { looked(): Promise<string>; answer(): Promise<void> } {
-  for (const name of ["looked", "go"]) spawnSync("mkfifo", [inFolder(name)]);
+  for (const name of ["looked", "go"]) runWell("mkfifo", inFolder(name));
   return { looked: () => readFile(inFolder("looked"), "latin1"), answer: () => writeFile(inFolder("go"), "go\n") };
 }
 
