@@ -58,6 +58,12 @@ describeWithTools(["qemu-img", "qemu-io", QEMU], "Images made and opened beside 
     expect(mapOf(twins.ours, image)).toEqual(mapOf(twins.theirs, image));
   });
 
+  it("blockdev-create refuses a backing format that nobody knows before there is a job", async () => {
+    const options = { driver: "qcow2", file: FILE("raw.img"), size: MIB, "backing-file": "x", "backing-fmt": "nosuch" };
+    const reply = await twins.execute("blockdev-create", { "job-id": "create", options });
+    expect(reply).toHaveProperty("error.desc", "Parameter 'backing-fmt' does not accept value 'nosuch'");
+  });
+
   it.each<[string, string]>([
     [json(QCOW2("middle.qcow2")), "qcow2"],
     [json({ ...QCOW2("middle.qcow2"), backing: null }), "qcow2"],

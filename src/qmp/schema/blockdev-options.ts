@@ -136,7 +136,7 @@ export const blockdevCreateOptions: UnionType<CheckedNodeOptions> = union(
       size,
       version: optional(enumeration("v2", "v3")),
       "backing-file": optional(str),
-      "backing-fmt": optional(str),
+      "backing-fmt": optional(enumeration(...Object.keys(branches))),
       "cluster-size": optional(size),
       preallocation: optional(enumeration("off", "metadata", "falloc", "full")),
       "lazy-refcounts": optional(bool),
