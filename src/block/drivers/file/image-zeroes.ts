@@ -15,8 +15,8 @@ import { WriterGuard } from "./writer-guard.ts";
 const ZEROES = new Uint8Array(MAX_SYNC_BYTES);
 
 /**
- * Knows of the holes that the image had when it was opened, or has where nothing was written since, and of the zeroes that were written since. Whoever writes anything else,
- * or changes the length, tells it so.
+ * Knows of the holes that the image had when it was opened, or has where nothing was written since, and of the zeroes that were written
+ * since. Whoever writes anything else, or changes the length, tells it so.
  */
 export class ImageZeroes {
   /** Where the image is locked as it is used. */

@@ -5,7 +5,7 @@ import { promisify } from "node:util";
 import { BlockError, QmpError } from "../../../base/errors.ts";
 import { tracePoint } from "../../../base/trace.ts";
 import type { PermissionListener } from "../../driver.ts";
-import { PERM_ALL, PERM_WRITE, type Permissions, permissionNames } from "../../permissions.ts";
+import { PERM_ALL, PERM_CONSISTENT_READ, PERM_WRITE, type Permissions, permissionNames } from "../../permissions.ts";
 import { failedWith, runPerlNow } from "./one-shot-perl.ts";
 
 /** Byte of the first permission in use, and of the first that is refused to others; the next ones follow in the bits' order. */
@@ -79,6 +79,11 @@ export class PermissionLocks implements PermissionListener {
   /** Nobody else who goes by such locks writes to the image. */
   get refuseWriters(): boolean {
     return (this.#held & (PERM_WRITE << REFUSED_SHIFT)) !== 0;
+  }
+
+  /** All that we do is write: as what copies to a target does, and no disk. */
+  get onlyWrites(): boolean {
+    return (this.#held & (PERM_WRITE | PERM_CONSISTENT_READ)) === PERM_WRITE;
   }
 
   prepare(permissions: Permissions): void {

@@ -34,9 +34,12 @@ export class WriterGuard implements PermissionListener {
     this.#version = version;
   }
 
-  /** Others may write. */
+  /**
+   * Others may write, and what they write counts. The target of a copy is shared as well, for the sake of disks of this program that stand
+   * on it and write through the same node; another program that writes to it meanwhile spoils the copy in any case.
+   */
   get isShared(): boolean {
-    return !this.#locks.refuseWriters;
+    return !this.#locks.refuseWriters && !this.#locks.onlyWrites;
   }
 
   get timesShared(): number {

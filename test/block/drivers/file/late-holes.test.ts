@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { IoVector } from "../../../../src/base/io-vector.ts";
 import { FileDriver, type FileDriverOptions } from "../../../../src/block/drivers/file/file-driver.ts";
 import { type FileIo, nodeFileIo } from "../../../../src/block/drivers/file/file-io.ts";
-import { devicePermissions, PERM_ALL } from "../../../../src/block/permissions.ts";
+import { devicePermissions, PERM_ALL, PERM_RESIZE, PERM_WRITE } from "../../../../src/block/permissions.ts";
 import { describeWithTools } from "../../../support/tools.ts";
 import { runWell } from "./support/processes.ts";
 import { useTemporaryFolder } from "./support/temporary-folder.ts";
@@ -124,6 +124,20 @@ describeWithTools(["perl", "mkfifo"], "Holes of an image that is locked as it is
     makeSparse([]);
     expect(await zeroUnits(await open({ locking: "off", readOnly: true }, { permissions: NOBODY }))).toEqual([]);
     expect(looks()).toEqual([]);
+  });
+
+  it("stay known beside the writes of a copy whose target the image is: zeroes there cost neither a write nor a read", async () => {
+    makeSparse([0]);
+    const read = vi.fn();
+    const permissions = { needs: PERM_WRITE, shares: PERM_ALL & ~PERM_RESIZE };
+    const driver = await open({}, { permissions, io: { ...nodeFileIo, readv: read, readSync: read, readvSync: read } });
+    for (let unit = 1; unit < UNITS; unit++) {
+      if (unit % 2 === 0) await driver.writeZeroes(unit * KIB64, KIB64, ZEROES);
+      else await driver.write(unit * KIB64, IoVector.of(data(KIB64)));
+    }
+    expect(looks()).toEqual(["0"]);
+    expect(read).not.toHaveBeenCalled();
+    expect(statSync(inFolder("a.img")).blocks * 512).toBe(LENGTH / 2 + KIB64);
   });
 
   it("are none where a write began before the answer", async () => {
