@@ -10,7 +10,7 @@ const CEDED_TURNS = 16;
  * time of a full backup of 1 GiB, with such a guest beside alone, and its writes/s: none kept 1.56x and 4,288; of five one 1.47x and
  * 3,880; of three one 1.45x and 3,323; of two one 1.48x and 2,880.
  */
-const TURNS_FOR_ONE_KEPT = 4;
+const TURNS_FOR_ONE_KEPT = 3;
 
 /**
  * Counts turns, and no time, so that a run repeats exactly. A turn of the event loop costs 2 to 4 µs, one piece of 256 KiB 70 µs: a
@@ -25,7 +25,7 @@ export class CopyPace {
     this.#cededTurns = CEDED_TURNS;
   }
 
-  /** True while guests write, three times of four: whoever copies in the background is to cede its turn now. */
+  /** True while guests write, two times of three: whoever copies in the background is to cede its turn now. */
   cede(): boolean {
     if (this.#cededTurns === 0) return false;
     this.#cededTurns--;

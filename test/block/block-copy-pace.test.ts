@@ -14,19 +14,19 @@ describe("CopyPace", () => {
     expect(new CopyPace().cede()).toBe(false);
   });
 
-  it("cedes three of four turns, 16 turns long, after a guest's write, and then no more", () => {
+  it("cedes two of three turns, 16 turns long, after a guest's write, and then no more", () => {
     const pace = new CopyPace();
     pace.noteGuest();
-    expect(ceded(pace, 100)).toEqual([0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14]);
+    expect(ceded(pace, 100)).toEqual([0, 1, 3, 4, 6, 7, 9, 10, 12, 13, 15]);
   });
 
-  it("keeps one of four turns also beside a guest who writes in each", () => {
+  it("keeps one of three turns also beside a guest who writes in each", () => {
     const pace = new CopyPace();
     const kept = Array.from({ length: 12 }, (_, turn) => turn).filter(() => {
       pace.noteGuest();
       return !pace.cede();
     });
-    expect(kept).toEqual([3, 7, 11]);
+    expect(kept).toEqual([2, 5, 8, 11]);
   });
 
   it("counts anew from the latest write, and does not add up", () => {
@@ -35,7 +35,7 @@ describe("CopyPace", () => {
     pace.noteGuest();
     expect(ceded(pace, 8).length).toBe(6);
     pace.noteGuest();
-    expect(ceded(pace, 100).length).toBe(12);
+    expect(ceded(pace, 100).length).toBe(10);
   });
 });
 
@@ -60,10 +60,10 @@ describe("BackgroundCopy beside guests", () => {
     expect(await turns(() => {})).toEqual([]);
   });
 
-  it("lets others have their turn after three of four pieces of 256 KiB once a guest has written, between tasks and within", async () => {
+  it("lets others have their turn after two of three pieces of 256 KiB once a guest has written, between tasks and within", async () => {
     const seen = await turns(({ copy }) => copy.copyForGuest(0, CLUSTER));
     // One cluster was the guest's. Tasks of 1 MiB, in pieces of 256 KiB, then count from there.
-    expect(seen.length).toBe(12);
+    expect(seen.length).toBe(11);
     expect(seen[0]).toBe(64 + 256);
     const steps = seen.map((readKib, i) => readKib - (i === 0 ? 64 : seen[i - 1]!));
     expect(Math.max(...steps), "two tasks are under way at most, each with a piece, and one turn is kept").toBe(768);
