@@ -33,7 +33,7 @@ A script is a module that exports main():
 
 Examples:
   $ vblk run script.ts                                   on a scratch disk of 64 MiB in memory
-  $ vblk run script.ts --drive file=disk.img             on your own raw image
+  $ vblk run script.ts --drive file=disk.img             on your own image, raw or qcow2
   $ vblk run script.ts --drive file=disk.img,readonly=on,serial=TEST1
   $ vblk run script.ts --drive file=a.img --drive file=b.img
   $ vblk run script.ts --image-from src                  on an image with a tar archive of src/
@@ -63,7 +63,7 @@ export function addRunCommand(program: Command): void {
     .argument("<script>", "the script: a module that exports main()")
     .option(
       "--drive <options>",
-      "a disk: file=PATH[,readonly=on][,cache=writethrough][,discard=ignore][,serial=S]\n[,x-io=threads], or driver=memory|null-co,size=64M; may be given several times",
+      "a disk: file=PATH[,format=qcow2][,readonly=on][,cache=writethrough][,discard=ignore][,serial=S]\n[,x-io=threads], or driver=memory|null-co,size=64M; may be given several times",
       collectDrives,
     )
     .option(

@@ -1,7 +1,7 @@
 // The main job: a guest reads and overwrites a disk while a backup copies its past, and then all of it is proved from the files.
 //
 //   npm start                              on an image with a tar archive of this folder
-//   npm start -- --drive file=disk.img     on an image of yours, which the guest overwrites in places
+//   npm start -- --drive file=disk.img     on a raw image of yours, which the guest overwrites in places
 
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
@@ -23,6 +23,9 @@ export async function main({ guest, control, log, progress, check }: ScriptConte
   const [drive] = control.drives;
   if (drive?.path === undefined)
     throw new Error("first-light needs an image file: --drive file=PATH or --image-from FOLDER");
+  const [block] = await control.qmp("query-block");
+  if (block?.inserted?.drv !== "raw")
+    throw new Error("first-light proves what it did from the bytes of its files: it needs a raw image");
 
   // Probe, negotiate, and look around.
   const disk = await guest.probe();

@@ -17,10 +17,12 @@ interface CommonDriveOptions {
   readonly serial?: string;
 }
 
-/** A raw image in a file. */
+/** An image in a file. */
 export interface FileDriveOptions extends CommonDriveOptions {
   readonly driver: "file";
   readonly path: string;
+  /** Found out from the file by default. */
+  readonly format?: "raw" | "qcow2";
   /** `auto`: what is probably cached is read and written at once. `threads`: everything off the thread. */
   readonly xIo?: "auto" | "threads";
 }
@@ -50,7 +52,7 @@ const KEYS = [
 ];
 
 /**
- * `file=PATH[,format=raw][,id=…][,node-name=…][,readonly=on|off][,cache=writeback|writethrough][,discard=unmap|ignore][,serial=…]
+ * `file=PATH[,format=raw|qcow2][,id=…][,node-name=…][,readonly=on|off][,cache=writeback|writethrough][,discard=unmap|ignore][,serial=…]
  * [,x-io=auto|threads]`, or `driver=memory|null-co,size=…` with the same rest. QEMU's `aio=threads` is taken and means nothing.
  */
 export function parseDriveOptions(text: string): DriveOptions {
@@ -62,7 +64,7 @@ export function parseDriveOptions(text: string): DriveOptions {
     const value = options.get(key);
     return value === undefined ? undefined : parseChoice(key, value, values);
   };
-  choose("format", ["raw"]);
+  const format = choose("format", ["raw", "qcow2"]);
   choose("aio", ["threads"]);
   const common = {
     ...optional("id", options.get("id")),
@@ -76,7 +78,13 @@ export function parseDriveOptions(text: string): DriveOptions {
   if (driver === "file") {
     const path = options.get("file");
     if (path === undefined || path === "") throw new QmpError(`--drive '${text}': says no file; try file=PATH`);
-    return { driver, path, ...common, ...optional("xIo", choose("x-io", ["auto", "threads"])) };
+    return {
+      driver,
+      path,
+      ...common,
+      ...optional("format", format),
+      ...optional("xIo", choose("x-io", ["auto", "threads"])),
+    };
   }
   const sizeBytes = parseIfGiven(options, "size", parseSize);
   if (sizeBytes === undefined || sizeBytes === 0 || sizeBytes % 512 !== 0) {

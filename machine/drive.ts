@@ -4,6 +4,7 @@ import { QmpError } from "../src/base/errors.ts";
 import type { BlockBackend } from "../src/block/backend.ts";
 import type { BlockGraph } from "../src/block/graph.ts";
 import type { BlockdevOptions } from "../src/block/graph-options.ts";
+import { probeUnopened } from "../src/block/image-file.ts";
 import type { BlockNode } from "../src/block/node.ts";
 import { devicePermissions } from "../src/block/permissions.ts";
 import type { DriveOptions } from "./drive-options.ts";
@@ -21,7 +22,7 @@ export interface Drive {
 /** Opens the image; what cannot be opened or has no bytes is refused, and nothing was written to it. */
 export async function openDrive(graph: BlockGraph, id: string, options: DriveOptions): Promise<Drive> {
   const { readOnly = false, cache = "writeback" } = options;
-  const node = await graph.open(nodeOptions(options));
+  const node = await graph.open(await nodeOptions(graph, options));
   try {
     if (node.lengthBytes === 0) throw new QmpError(`Could not use '${describe(options)}' as a drive: it is empty`);
     const permissions = devicePermissions(readOnly, false);
@@ -34,13 +35,13 @@ export async function openDrive(graph: BlockGraph, id: string, options: DriveOpt
 }
 
 /** What blockdev-add would be told. */
-function nodeOptions(options: DriveOptions): BlockdevOptions {
+async function nodeOptions(graph: BlockGraph, options: DriveOptions): Promise<BlockdevOptions> {
   const { discard = "unmap", readOnly = false } = options;
   const common = { discard, "read-only": readOnly, "node-name": options.nodeName };
   switch (options.driver) {
     case "file": {
       const file = { driver: "file", filename: options.path, "x-io": options.xIo ?? "auto", discard };
-      return { driver: "raw", file, ...common };
+      return { driver: options.format ?? (await probeUnopened(graph, file)), file, ...common };
     }
     case "memory":
       return { driver: "memory", size: options.sizeBytes, ...common };

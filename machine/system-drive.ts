@@ -6,7 +6,7 @@ import type { ErrorPolicy } from "../src/block/error-policy.ts";
 import type { ThrottleGroups } from "../src/block/filters/throttle-group.ts";
 import type { BlockGraph } from "../src/block/graph.ts";
 import type { BlockdevOptions } from "../src/block/graph-options.ts";
-import { PROBED_AS_RAW, probeFormat, warnOfProbedRaw } from "../src/block/image-file.ts";
+import { PROBED_AS_RAW, probeUnopened, warnOfProbedRaw } from "../src/block/image-file.ts";
 import type { BlockNode } from "../src/block/node.ts";
 import { PERM_ALL, PERM_CONSISTENT_READ, type Permissions } from "../src/block/permissions.ts";
 import { setLimits } from "../src/qmp/commands/block-io-throttle.ts";
@@ -103,13 +103,7 @@ async function openImage(
   const { file } = asRaw;
   const isWhole = options.get("file")?.startsWith("json:") === true;
   if (format !== undefined || isWhole || typeof file !== "object") return graph.openForDrive(asRaw);
-  const probed = await graph.open({ ...file, "read-only": true } as BlockdevOptions);
-  let found: string;
-  try {
-    found = await probeFormat(graph, probed);
-  } finally {
-    await graph.release(probed);
-  }
+  const found = await probeUnopened(graph, file as BlockdevOptions);
   if (found !== "raw") return graph.openForDrive(driveNodeOptions(options, { ...how, format: found }));
   const node = await graph.openForDrive({ ...asRaw, ...PROBED_AS_RAW });
   warnOfProbedRaw(node, options.get("file.filename") ?? options.get("file") ?? "null-co://");

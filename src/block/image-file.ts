@@ -145,6 +145,16 @@ export function localPath(filename: string): string {
   return filename.slice("file:".length);
 }
 
+/** As `probeFormat`, of the file that a node of these options opens: for reading, and only until it is known. */
+export async function probeUnopened(graph: BlockGraph, options: BlockdevOptions): Promise<string> {
+  const file = await graph.open({ ...options, "read-only": true });
+  try {
+    return await probeFormat(graph, file);
+  } finally {
+    await graph.release(file);
+  }
+}
+
 /**
  * The format that fits best what a file begins with; raw fits where no other does. Throws a `QmpError` where it is one that is known and
  * not here.

@@ -64,7 +64,7 @@ describe("parseDriveOptions", () => {
     ["readonly=on", "says no file; try file=PATH"],
     ["file=", "says no file"],
     ["file=a,colour=red", "no option 'colour'; there are file, "],
-    ["file=a,format=qcow2", "Parameter 'format' does not accept value 'qcow2'"],
+    ["file=a,format=vmdk", "Parameter 'format' does not accept value 'vmdk'"],
     ["file=a,readonly=maybe", "Parameter 'readonly' expects 'on' or 'off'"],
     ["driver=memory", "needs size="],
     ["driver=memory,size=0", "needs size="],

@@ -42,4 +42,29 @@ describeWithTools(["qemu-img", "qemu-io"], "QEMU's tools", () => {
         expect(output).not.toContain("Pattern verification failed");
       }
     }));
+
+  it("find a qcow2 image whole that a guest wrote to, its format said or found out", () =>
+    withFolder(async (folder) => {
+      const path = join(folder, "disk.qcow2");
+      execFileSync("qemu-img", ["create", "-q", "-f", "qcow2", path, "8M"]);
+      const reporter = { log: () => {}, progress: () => {}, check: () => {} };
+      for (const [i, format] of (["qcow2", undefined] as const).entries()) {
+        const machine = await Machine.create({ drives: [{ driver: "file", path, ...(format && { format }) }] });
+        await runScript({
+          machine,
+          reporter,
+          main: async ({ guest }) => {
+            const disk = await guest.probe();
+            expect(disk.capacityBytes).toBe(8 * MIB);
+            await disk.write(i * MIB, new Uint8Array(4096).fill(i + 1));
+          },
+        });
+      }
+      expect(execFileSync("qemu-img", ["check", path], { encoding: "utf8" })).toContain("No errors were found");
+      for (const i of [0, 1]) {
+        const command = `read -P ${i + 1} ${i}M 4k`;
+        const output = execFileSync("qemu-io", ["-f", "qcow2", "-r", "-c", command, path], { encoding: "utf8" });
+        expect(output).not.toContain("Pattern verification failed");
+      }
+    }));
 });
